@@ -1,0 +1,1 @@
+"""Who is asking: sign-in, sessions, tokens and passwords."""

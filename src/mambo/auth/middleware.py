@@ -1,0 +1,40 @@
+"""Reads the bearer token of each request and puts the person behind it into the scope."""
+
+from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from mambo.auth.repository import SessionRepository
+from mambo.auth.tokens import SIGN_IN_AGAIN
+from mambo.errors import NotSignedIn
+from mambo.guards import Principal
+
+IGNORES_TOKEN = "ignores_token"  # noqa: S105 - a route option, not a secret
+
+
+class Authentication(ASGIMiddleware):
+    """No token: nobody is signed in, and the guards decide. A bad token is 401, save on routes that ignore tokens."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        scope["user"] = None
+        if not scope["route_handler"].opt.get(IGNORES_TOKEN):
+            scope["user"] = await self._who(ASGIConnection(scope))
+        await next_app(scope, receive, send)
+
+    async def _who(self, connection: ASGIConnection) -> Principal | None:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if not scheme:
+            return None
+        state = connection.app.state
+        if scheme.lower() != "bearer":
+            raise NotSignedIn(SIGN_IN_AGAIN)
+        now = state.clock()
+        claims = state.tokens.read(token.strip(), now)
+        async with state.reads() as session:
+            principal = await SessionRepository(session).get_principal(claims.session_id, claims.user_id, now)
+        if principal is None:
+            raise NotSignedIn(SIGN_IN_AGAIN)
+        return principal

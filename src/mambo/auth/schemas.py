@@ -1,0 +1,53 @@
+"""What goes in and out of signing in."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from mambo.schema import Input, Output, RequiredLine
+from mambo.users.models import LevelTag
+
+Email = Annotated[
+    str,
+    Meta(
+        max_length=254,
+        pattern=r"^\s*[^@\s\u0000-\u001f<>,;\"]+@[^@\s\u0000-\u001f<>,;\"]+\.[^@\s.\u0000-\u001f<>,;\"]+\s*$",
+        examples=["ana@example.com"],
+    ),
+]
+NewPassword = Annotated[str, Meta(min_length=8, max_length=128, examples=["back on two, forward on six"])]
+Password = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class Registration(Input):
+    """A new account."""
+
+    email: Email
+    password: NewPassword
+    first_name: RequiredLine
+    last_name: RequiredLine
+    current_level_tag: LevelTag | None = None
+    timezone: str | None = None
+
+
+class Credentials(Input):
+    """An e-mail address and its password."""
+
+    email: Annotated[str, Meta(min_length=1, max_length=254)]
+    password: Password
+
+
+class OAuth2Form(Struct, kw_only=True):
+    """The password form of OAuth2 (RFC 6749 4.3), where the e-mail is called username; other fields are ignored."""
+
+    username: Annotated[str, Meta(min_length=1, max_length=254)]
+    password: Password
+    grant_type: Literal["password"] = "password"  # noqa: S105 - RFC 6749's word
+
+
+class Token(Output):
+    """A signed-in session's access token; `expires_in` in seconds."""
+
+    access_token: str
+    expires_in: int
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - RFC 6750's word

@@ -1,0 +1,1 @@
+"""What is taught: worlds, levels, lessons, their content and their order."""

@@ -1,0 +1,140 @@
+"""The database: base model, engine, the one session provider that commits, and what its errors mean to a person."""
+
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from alembic.config import Config
+from advanced_alchemy.base import AdvancedDeclarativeBase, CommonTableAttributes, orm_registry
+from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from litestar import Request, Response
+from litestar.datastructures import State
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid_utils.compat import uuid7
+
+from mambo.errors import Conflict, Invalid, MamboError, Problem, Unavailable, on_error, problem_response
+
+CONNECT_SECONDS = 2
+COMMAND_SECONDS = 5
+POOL_WAIT_SECONDS = 5
+
+orm_registry.update_type_annotation_map(
+    {
+        UUID: sa.Uuid(),
+        str: sa.Text(),
+        datetime: sa.DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+    }
+)
+metadata = orm_registry.metadata
+
+
+class Base(CommonTableAttributes, AdvancedDeclarativeBase):
+    """Every table. A constraint's `info["problem"]` is the sentence for the person who runs into it."""
+
+    __abstract__ = True
+
+
+class Identified(Base):
+    """A table keyed by a UUIDv7 of ours, so that rows insert in batches and sort by age."""
+
+    __abstract__ = True
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-100)
+    created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now(), sort_order=100)
+
+
+ModelT = TypeVar("ModelT", bound=Base)
+
+
+class Repository(SQLAlchemyAsyncRepository[ModelT]):
+    """The base of every room's repository: driver errors reach `on_database_error` as they are, nothing is re-read."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        super().__init__(session=session, auto_refresh=False, wrap_exceptions=False)
+
+
+def one_of(enum: type[Enum]) -> sa.Enum:
+    """A text column that holds the values of `enum`, checked by the database."""
+    return sa.Enum(
+        enum,
+        native_enum=False,
+        create_constraint=True,
+        length=20,
+        name=enum.__name__.lower(),
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def create_engine(url: str, *, pool_size: int) -> AsyncEngine:
+    """Make an engine that fails within seconds and never prints a parameter."""
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_SECONDS,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        json_deserializer=msgspec.json.decode,
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+    )
+
+
+def alembic_config(url: str) -> Config:
+    """Alembic's configuration for our migrations, which lie in the package once installed and beside `src` before."""
+    package = Path(__file__).parent
+    folder = next(path for path in (package / "migrations", package.parents[1] / "migrations") if path.is_dir())
+    config = Config(folder / "alembic.ini")
+    config.set_main_option("script_location", str(folder))
+    config.attributes["url"] = url
+    return config
+
+
+async def provide_session(state: State) -> AsyncGenerator[AsyncSession, None]:
+    """One request, one transaction: commits when the handler returns, before the response; rolls back on any error."""
+    async with state.sessions() as session, session.begin():
+        yield session
+
+
+def on_database_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Answer what the database or the way to it raised."""
+    known = as_mambo_error(error)
+    return problem_response(request, known) if known else on_error(request, error)
+
+
+def as_mambo_error(error: Exception) -> MamboError | None:
+    """Say what a database error means to a person: never the driver's message; None for a bug."""
+    if not isinstance(error, DBAPIError):
+        return Unavailable("The database does not answer. Try again in a moment.")
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if error.connection_invalidated or state[:2] in {"08", "53", "57"}:
+        return Unavailable("The database does not answer. Try again in a moment.")
+    if state in {"40001", "40P01", "55P03"}:
+        return Unavailable("Someone changed the same thing at the same moment. Try again.")
+    if state.startswith("23"):
+        constraint = getattr(getattr(error.orig, "__cause__", None), "constraint_name", None)
+        return Conflict(problems_by_constraint().get(constraint or "", "This contradicts what is stored."))
+    if state.startswith("22") or "DataError" in type(error.orig.__cause__).__name__:
+        return Invalid("A value cannot be stored: it holds a character or a number that is out of range.")
+    return None
+
+
+@cache
+def problems_by_constraint() -> dict[str, str]:
+    """Each named constraint or index that carries a sentence, with it."""
+    return {
+        str(named.name): named.info["problem"]
+        for table in metadata.tables.values()
+        for named in [*table.constraints, *table.indexes]
+        if "problem" in named.info
+    }

@@ -1,0 +1,1 @@
+"""What a machine without services gets: an embedded PostgreSQL and demo content."""

@@ -1,0 +1,230 @@
+"""What can go wrong, as nouns, and the one place that turns it into a response (RFC 9457 problem details).
+
+MamboError 500
+├── MalformedRequest 400
+├── NotSignedIn 401
+├── NotAllowed 403
+├── NotFound 404
+├── Conflict 409
+├── WrongMediaType 415
+├── Invalid 422
+└── Unavailable 503
+"""
+
+import re
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from msgspec import Struct
+
+log = structlog.get_logger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class FieldProblem(Struct, frozen=True):
+    """What is wrong with one field of a body or one parameter."""
+
+    field: str
+    message: str
+    code: str
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request failed; `detail` is a sentence for the person, `code` a stable word for the program."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] = []
+
+
+class MamboError(Exception):
+    """A request cannot be served; `detail` is one sentence that says what to do."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, detail: str, *, code: str | None = None, errors: list[FieldProblem] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.problem_code = code or self.code
+        self.errors = errors or []
+
+
+class MalformedRequest(MamboError):
+    """The request cannot be read at all."""
+
+    status, code = 400, "malformed_request"
+
+
+class NotSignedIn(MamboError):
+    """No credentials, or none that count."""
+
+    status, code = 401, "not_signed_in"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+    def __init__(self, detail: str = "Sign in to do this.") -> None:
+        super().__init__(detail)
+
+
+class NotAllowed(MamboError):
+    """The person is known, and may not do this."""
+
+    status, code = 403, "not_allowed"
+
+
+class NotFound(MamboError):
+    """Absent, or not this person's to see: the two look the same."""
+
+    status, code = 404, "not_found"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such {what}.")
+
+
+class Conflict(MamboError):
+    """The request is fine by itself and contradicts what is stored."""
+
+    status, code = 409, "conflict"
+
+
+class WrongMediaType(MamboError):
+    """The body is of a type that is not read here."""
+
+    status, code = 415, "wrong_media_type"
+
+
+class Invalid(MamboError):
+    """A body or parameter fails validation."""
+
+    status, code = 422, "invalid"
+
+    @classmethod
+    def field(cls, field: str, message: str, code: str = "invalid_value") -> "Invalid":
+        """One field is wrong: `message` completes a sentence that begins with its name."""
+        return cls(f"{field} {message}.", errors=[FieldProblem(field, message, code)])
+
+
+class Unavailable(MamboError):
+    """Something this service needs does not answer; trying again later may help."""
+
+    status, code = 503, "unavailable"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "2"}
+
+
+def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Answer any exception; what nobody foresaw is logged with its traceback and tells the client nothing."""
+    known = as_mambo_error(error)
+    if known is None:
+        log.error("unexpected error", exc_info=error)
+        known = MamboError("Something went wrong on our side. Try again; if it stays, report the request id.")
+    return problem_response(request, known)
+
+
+def problem_response(request: Request[Any, Any, Any], error: MamboError) -> Response[Problem]:
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(error.status).phrase,
+        status=error.status,
+        detail=error.detail,
+        code=error.problem_code,
+        request_id=request.scope["state"]["request_id"],
+        errors=error.errors,
+    )
+    return Response(problem, status_code=error.status, headers=error.headers, media_type=PROBLEM_JSON)
+
+
+async def require_json(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body that says it is something else than JSON where JSON is read.
+
+    Raises:
+        WrongMediaType: the body's type is named and is not JSON.
+
+    """
+    media_type, _ = request.content_type
+    if "data" in request.route_handler.parsed_fn_signature.parameters and media_type not in {"", "application/json"}:
+        message = f"This address reads application/json, not {media_type}: set the Content-Type header."
+        raise WrongMediaType(message)
+
+
+def as_mambo_error(error: Exception) -> MamboError | None:
+    """Translate what Litestar, msgspec and Python raise; None for a bug."""
+    match error:
+        case MamboError():
+            return error
+        case ValidationException(extra=[_, *_] as extra):
+            return invalid([describe(problem.get("key", ""), problem["message"]) for problem in extra])
+        case msgspec.ValidationError():
+            message, _, path = str(error).partition(" - at `$")
+            return invalid([describe(path.strip(".`"), message)])
+        case msgspec.DecodeError() | RecursionError():
+            return MalformedRequest("The body is not readable JSON: check its syntax, encoding and depth.")
+        case HTTPException(status_code=status) if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return from_http_exception(error)
+    return None
+
+
+def from_http_exception(error: HTTPException) -> MamboError:
+    sentences = {
+        400: "The request is not readable: check the syntax of the body, the parameters and the headers.",
+        404: "There is nothing at this address.",
+        405: "This address does not take this method: see the Allow header.",
+        413: "The body is too large: 1 MB is the most.",
+    }
+    known = MamboError(sentences.get(error.status_code, error.detail), code=HTTPStatus(error.status_code).name.lower())
+    known.status = error.status_code  # type: ignore[misc]
+    known.headers = dict(error.headers or {})  # type: ignore[misc]
+    return known
+
+
+def invalid(problems: list[FieldProblem]) -> Invalid:
+    return Invalid(" ".join(f"{problem.field} {problem.message}." for problem in problems), errors=problems)
+
+
+# msgspec's messages, as sentences: pattern, rest of a sentence that begins with the field's name, code.
+PHRASES = (
+    (r"Object missing required field `(?P<field>.+)`", "is required", "missing"),
+    (r"Missing required argument", "is required", "missing"),
+    (r"Object contains unknown field `(?P<field>.+)`", "is not known here", "unknown_field"),
+    (r"Expected `str` of length >= 1", "must not be empty", "too_short"),
+    (r"Expected `str` of length >= (\d+)", r"must have at least \1 characters", "too_short"),
+    (r"Expected `str` of length <= (\d+)", r"must have at most \1 characters", "too_long"),
+    (r"Expected `(?:array|list)` of length >= (\d+)", r"must have at least \1 entries", "too_short"),
+    (r"Expected `(?:array|list)` of length <= (\d+)", r"must have at most \1 entries", "too_long"),
+    (r"Expected `str` matching regex .*", "has characters or a form that are not accepted", "wrong_format"),
+    (r"Expected `int` (>=|<=|<|>) (-?\d+)", r"must be a whole number \1 \2", "out_of_range"),
+    (r"Invalid enum value .*", "is not one of the accepted values", "not_accepted"),
+    (r"Invalid value .*", "is not one of the accepted values", "not_accepted"),
+    (r"Invalid UUID", "must be a UUID", "wrong_format"),
+    (r"Invalid RFC3339.*", "must be a date and time with a zone, as in 2026-01-31T12:00:00Z", "wrong_format"),
+    (r"Expected `(.+)`, got `null`", "must not be null", "wrong_type"),
+    (r"Expected `int.*", "must be a whole number", "wrong_type"),
+    (r"Expected `bool.*", "must be true or false", "wrong_type"),
+    (r"Expected `uuid.*", "must be a UUID", "wrong_format"),
+    (r"Expected `datetime.*", "must be a date and time with a zone, as in 2026-01-31T12:00:00Z", "wrong_type"),
+    (r"Expected `array.*", "must be a list", "wrong_type"),
+    (r"Expected `object.*", "must be an object", "wrong_type"),
+    (r"Expected `str.*", "must be text", "wrong_type"),
+)
+
+
+def describe(path: str, message: str) -> FieldProblem:
+    """Say msgspec's message about `path` so that a person can act on it."""
+    path = path.removeprefix("data.") if path != "data" else ""
+    if message == "'data'":
+        return FieldProblem("body", "is required as JSON", "missing")
+    for pattern, phrase, code in PHRASES:
+        if found := re.fullmatch(pattern, message):
+            if named := found.groupdict().get("field"):
+                path = f"{path}.{named}" if path else named
+            return FieldProblem(path or "body", found.expand(phrase), code)
+    return FieldProblem(path or "body", "is not accepted", "invalid_value")

@@ -1,0 +1,1 @@
+"""The game: the XP ledger, levels and streaks."""

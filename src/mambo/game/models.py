@@ -1,0 +1,45 @@
+"""The XP ledger and the days a learner was active."""
+
+import enum
+from datetime import date, datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid_utils.compat import uuid7
+
+from mambo.db import Base, one_of
+
+
+class XpKind(enum.StrEnum):
+    """What XP was paid for."""
+
+    LESSON = "lesson"
+    QUIZ = "quiz"
+    BOSS = "boss"
+    ADJUSTMENT = "adjustment"
+
+
+class XpEvent(Base):
+    """One payment of XP; a source pays a learner once. A trigger in the first migration keeps rows append-only."""
+
+    __tablename__ = "xp_event"
+    __table_args__ = (sa.UniqueConstraint("user_id", "kind", "source_id", name="uq_xp_event_source"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
+    kind: Mapped[XpKind] = mapped_column(one_of(XpKind))
+    source_id: Mapped[UUID]
+    amount: Mapped[int]
+    at: Mapped[datetime]
+    actor_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("users.id", ondelete="RESTRICT"))
+    reason: Mapped[str | None]
+
+
+class ActivityDay(Base):
+    """A local day on which a learner signed in, completed a lesson, passed a quiz or submitted a boss battle."""
+
+    __tablename__ = "activity_day"
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    local_date: Mapped[date] = mapped_column(primary_key=True)

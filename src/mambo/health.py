@@ -1,0 +1,56 @@
+"""Whether the service lives, and whether it is ready to work."""
+
+import asyncio
+
+import sqlalchemy as sa
+from litestar import Controller, get
+from litestar.datastructures import State
+from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
+
+from mambo.errors import Unavailable
+from mambo.guards import open_to_anyone
+from mambo.openapi import raises
+
+READY_SECONDS = 2
+
+
+class Health(Struct):
+    """A word on how the service is."""
+
+    status: str
+
+
+class Welcome(Struct):
+    """Where to go from the root."""
+
+    name: str
+    docs: str
+    openapi: str
+
+
+class HealthController(Controller):
+    tags = ("Service",)
+    guards = (open_to_anyone,)
+    opt = {"ignores_token": True}
+
+    @get("/", sync_to_thread=False)
+    def welcome(self) -> Welcome:
+        """Where to find the documentation."""
+        return Welcome(name="Mambo", docs="/docs", openapi="/openapi.json")
+
+    @get(["/health", "/health/live"], sync_to_thread=False)
+    def health(self) -> Health:
+        """The process answers."""
+        return Health("healthy")
+
+    @get("/health/ready", responses=raises(503))
+    async def ready(self, state: State) -> Health:
+        """The process answers, and so does the database."""
+        try:
+            async with asyncio.timeout(READY_SECONDS), state.reads() as session:
+                await session.execute(sa.select(1))
+        except (SQLAlchemyError, OSError) as error:
+            message = "The database does not answer."
+            raise Unavailable(message) from error
+        return Health("ready")

@@ -1,0 +1,45 @@
+"""What an admin can only be told or allowed with a look at what learners did."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import delete, get
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, QueryParameter
+
+from mambo.guards import requires_admin
+from mambo.learning.repository import StatsRepository, provide_stats
+from mambo.learning.schemas import Stats
+from mambo.learning.service import Learning, provide_learning
+from mambo.openapi import raises
+
+Force = Annotated[bool, QueryParameter(description="Delete it though learners have progress in it")]
+
+
+# A function, not a controller's method: Litestar 2.25 cannot take one address from two controllers.
+@delete(
+    "/api/admin/courses/{course_id:uuid}",
+    tags=["Admin: courses"],
+    guards=[requires_admin],
+    dependencies={"learning": Provide(provide_learning)},
+    responses=raises(404, 409),
+)
+async def delete_course(
+    course_id: FromPath[UUID],
+    learning: NamedDependency[Learning],
+    force: Force = False,  # noqa: FBT002 - a query parameter
+) -> None:
+    """Delete a course with its levels and lessons; XP that was paid for them stays."""
+    await learning.delete_course(course_id, force=force)
+
+
+@get(
+    "/api/admin/stats",
+    tags=["Admin: people"],
+    guards=[requires_admin],
+    dependencies={"stats": Provide(provide_stats)},
+)
+async def get_stats(stats: NamedDependency[StatsRepository], now: NamedDependency[datetime]) -> Stats:
+    """The school in numbers."""
+    return await stats.get(now)

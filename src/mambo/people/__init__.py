@@ -1,0 +1,1 @@
+"""What a person sees and changes of their own account, and an admin of everyone's."""

@@ -1,0 +1,33 @@
+"""A person's own profile."""
+
+from litestar import Controller, get, patch
+from litestar.di import NamedDependency, Provide
+from litestar.params import JSONBody
+
+from mambo.guards import Principal, requires_user
+from mambo.openapi import raises
+from mambo.people.schemas import Profile, ProfileChange
+from mambo.people.service import Accounts, provide_accounts
+from mambo.schema import as_struct
+
+
+class ProfileController(Controller):
+    path = "/api"
+    tags = ("Profile",)
+    guards = (requires_user,)
+    dependencies = {"accounts": Provide(provide_accounts)}
+
+    @get(["/users/me", "/auth/me"])
+    async def get_profile(self, principal: NamedDependency[Principal], accounts: NamedDependency[Accounts]) -> Profile:
+        """One's own profile."""
+        return as_struct(await accounts.get(principal.user_id), Profile)
+
+    @patch("/users/me", responses=raises(409))
+    async def change_profile(
+        self,
+        data: JSONBody[ProfileChange],
+        principal: NamedDependency[Principal],
+        accounts: NamedDependency[Accounts],
+    ) -> Profile:
+        """Change one's own profile; absent means unchanged. The time zone can change once in 24 hours."""
+        return as_struct(await accounts.change_own(principal.user_id, data), Profile)

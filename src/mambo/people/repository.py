@@ -1,0 +1,98 @@
+"""Questions about people that span their account, profile, subscription and active days."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from litestar.di import NamedDependency
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mambo.db import Repository
+from mambo.game import rules
+from mambo.game.repository import newest_run
+from mambo.guards import Role
+from mambo.users.models import LevelTag, Subscription, SubscriptionStatus, Tier, User, UserProfile
+
+
+class Person(Struct, frozen=True):
+    """One row of everything there is to say about an account."""
+
+    id: UUID
+    email: str
+    first_name: str
+    last_name: str
+    role: Role
+    is_active: bool
+    created_at: datetime
+    tier: Tier
+    subscription_status: SubscriptionStatus
+    current_period_end: datetime | None
+    xp: int
+    level: int
+    avatar_url: str | None
+    current_level_tag: LevelTag | None
+    timezone: str
+    show_on_leaderboard: bool
+    streak_count: int
+
+
+PEOPLE = (
+    sa.select(
+        User.id,
+        User.email,
+        User.first_name,
+        User.last_name,
+        User.role,
+        User.is_active,
+        User.created_at,
+        Subscription.tier,
+        Subscription.status,
+        Subscription.current_period_end,
+        UserProfile.xp,
+        UserProfile.level,
+        UserProfile.avatar_url,
+        UserProfile.current_level_tag,
+        UserProfile.timezone,
+        UserProfile.show_on_leaderboard,
+        *newest_run(User.id),
+    )
+    .join(UserProfile, UserProfile.user_id == User.id)
+    .join(Subscription, Subscription.user_id == User.id)
+)
+
+
+class PeopleRepository(Repository[User]):
+    """Accounts, whole."""
+
+    model_type = User
+
+    async def get_person(self, user_id: UUID, now: datetime) -> Person | None:
+        row = (await self.session.execute(PEOPLE.where(User.id == user_id))).one_or_none()
+        return to_person(row, now) if row else None
+
+    async def find_people(
+        self, now: datetime, search: str | None, role: Role | None, *, limit: int, before: UUID | None = None, skip: int = 0
+    ) -> Sequence[Person]:
+        """The newest people first (ids are in order of age), those whose name or e-mail holds `search`."""
+        query = PEOPLE.order_by(User.id.desc()).limit(limit).offset(skip)
+        if search and (words := search.strip()):
+            full_name = User.first_name + " " + User.last_name
+            query = query.where(full_name.icontains(words, autoescape=True) | User.email.icontains(words, autoescape=True))
+        if role is not None:
+            query = query.where(User.role == role)
+        if before is not None:
+            query = query.where(User.id < before)
+        return [to_person(row, now) for row in await self.session.execute(query)]
+
+
+def to_person(row: sa.Row[Any], now: datetime) -> Person:
+    *values, first_day, last_day = row
+    today = rules.local_date(now, row.timezone)
+    return Person(*values, rules.current_streak(first_day, last_day, today))
+
+
+async def provide_people(session: NamedDependency[AsyncSession]) -> PeopleRepository:
+    return PeopleRepository(session)

@@ -1,0 +1,93 @@
+"""Changing accounts: one's own, and as an admin anyone's."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from litestar.di import NamedDependency
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mambo.errors import Conflict, Invalid, NotFound
+from mambo.game import rules
+from mambo.guards import Role
+from mambo.people.repository import PeopleRepository, Person
+from mambo.people.schemas import AccountChange, ProfileChange
+from mambo.schema import changes
+from mambo.users.models import Subscription, User, UserProfile
+from mambo.users.repository import ProfileRepository, UserRepository
+
+
+class Accounts:
+    """Reads and changes accounts."""
+
+    def __init__(self, session: AsyncSession, now: datetime) -> None:
+        self.people = PeopleRepository(session)
+        self.users = UserRepository(session)
+        self.profiles = ProfileRepository(session)
+        self.now = now
+
+    async def get(self, user_id: UUID) -> Person:
+        """The person.
+
+        Raises:
+            NotFound: nobody has this id.
+
+        """
+        person = await self.people.get_person(user_id, self.now)
+        if person is None:
+            raise NotFound("user")
+        return person
+
+    async def change_own(self, user_id: UUID, data: ProfileChange) -> Person:
+        """Change one's own account.
+
+        Raises:
+            Conflict: the time zone was changed less than a day ago.
+            Invalid: the time zone is unknown.
+
+        """
+        values = changes(data)
+        names = {name: values.pop(name).strip() for name in ("first_name", "last_name") if name in values}
+        if "timezone" in values:
+            await self._check_timezone(user_id, values)
+        await self.users.change(user_id, User, names)
+        await self.users.change(user_id, UserProfile, values)
+        return await self.get(user_id)
+
+    async def change_any(self, user_id: UUID, data: AccountChange) -> Person:
+        """Change anyone's account as an admin.
+
+        Raises:
+            Conflict: nobody would be left to administer the school.
+            NotFound: nobody has this id.
+
+        """
+        values = changes(data)
+        account = {name: values.pop(name) for name in ("role", "is_active") if name in values}
+        if "subscription_status" in values:
+            values["status"] = values.pop("subscription_status")
+        if account.get("role", Role.ADMIN) is not Role.ADMIN or not account.get("is_active", True):
+            await self._keep_an_admin(user_id)
+        await self.users.change(user_id, User, account)
+        await self.users.change(user_id, Subscription, values)
+        return await self.get(user_id)
+
+    async def _check_timezone(self, user_id: UUID, values: dict[str, Any]) -> None:
+        if not rules.is_timezone(values["timezone"]):
+            raise Invalid.field("timezone", "is not a time zone of the IANA database, such as America/New_York")
+        profile = await self.profiles.lock(user_id)
+        if profile.timezone == values["timezone"]:
+            return
+        if not rules.may_change_timezone(profile.timezone_changed_at, self.now):
+            message = "The time zone was changed less than 24 hours ago: try again tomorrow."
+            raise Conflict(message)
+        values["timezone_changed_at"] = self.now
+
+    async def _keep_an_admin(self, user_id: UUID) -> None:
+        if await self.users.lock_active_admins() == {user_id}:
+            message = "This is the only active admin: make someone else an admin first."
+            raise Conflict(message)
+
+
+async def provide_accounts(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Accounts:
+    return Accounts(session, now)

@@ -1,0 +1,156 @@
+"""What an operator can set: one frozen struct, read from the environment and `.env`."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta, Struct
+
+Algorithm = Literal["HS256", "HS384", "HS512"]
+LOCAL_ORIGINS = ("http://localhost:3000", "http://localhost:5173", "http://127.0.0.1:3000", "http://127.0.0.1:5173")
+SECRET_KEY_BYTES = 32
+PLACEHOLDERS = re.compile(r"change|example|secret[-_ ]?key|your[-_ ]|placeholder|default|insecure|password", re.IGNORECASE)
+VENDORS = {
+    "Mux": ("MUX_TOKEN_ID", "MUX_TOKEN_SECRET", "MUX_WEBHOOK_SECRET"),
+    "R2": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_BUCKET_NAME", "R2_PUBLIC_DOMAIN"),
+}
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; the message names the variable and what to do, never its value."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
+    """The effective settings; each field is the environment variable of the same name in capitals."""
+
+    database_url: str
+    secret_key: str
+    mambo_env: Literal["development", "production"] = "development"
+    jwt_algorithm: Algorithm = "HS256"
+    jwt_expiration_days: Annotated[int, Meta(ge=1, le=365)] = 7
+    cors_origins: tuple[str, ...] | None = None
+    redis_url: str | None = None
+    database_pool_size: Annotated[int, Meta(ge=1, le=100)] = 10
+    mux_token_id: str | None = None
+    mux_token_secret: str | None = None
+    mux_webhook_secret: str | None = None
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: str | None = None
+    aws_endpoint_url: str | None = None
+    aws_bucket_name: str | None = None
+    r2_public_domain: str | None = None
+
+    @property
+    def is_production(self) -> bool:
+        return self.mambo_env == "production"
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The web origins that may call with credentials: `CORS_ORIGINS`, else local ones in development, else none."""
+        if self.cors_origins is not None:
+            return self.cors_origins
+        return () if self.is_production else LOCAL_ORIGINS
+
+    @property
+    def access_token_lifetime(self) -> timedelta:
+        return timedelta(days=self.jwt_expiration_days)
+
+
+def environment(dotenv: Path = Path(".env")) -> dict[str, str]:
+    """The process environment over `.env`; a variable set to nothing counts as not set."""
+    merged = {**dotenv_values(dotenv), **os.environ}
+    return {name: value.strip() for name, value in merged.items() if value and value.strip()}
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: a variable is missing, malformed or unsafe in production.
+
+    """
+    values: dict[str, object] = {name: environ[name] for name in variables() if name in environ}
+    for required in ("DATABASE_URL", "SECRET_KEY"):
+        if required not in values:
+            message = f"{required} is not set: set it in the environment or in .env, or start with `mambo serve`."
+            raise SettingsError(message)
+    if "CORS_ORIGINS" in environ:
+        values["CORS_ORIGINS"] = split_origins(environ["CORS_ORIGINS"])
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, variable = str(error).partition(" - at `$.")
+        message = f"{variable.rstrip('`')} cannot be used: {re.sub(r', got.*', '', reason)}."
+        raise SettingsError(message) from None
+    settings = msgspec.structs.replace(settings, database_url=async_database_url(settings.database_url))
+    if settings.is_production and (problems := find_problems(settings)):
+        raise SettingsError(" ".join(problems))
+    return settings
+
+
+def variables() -> tuple[str, ...]:
+    """Every environment variable that is read, in the order of the struct."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(Settings))
+
+
+def split_origins(text: str) -> list[str]:
+    """Origins written as a JSON list or separated by commas."""
+    if text.startswith("["):
+        try:
+            return msgspec.json.decode(text, type=list[str])
+        except msgspec.MsgspecError:
+            message = 'CORS_ORIGINS is not a list of origins: write https://a.example,https://b.example or ["https://a.example"].'
+            raise SettingsError(message) from None
+    return [origin.strip().rstrip("/") for origin in text.split(",") if origin.strip()]
+
+
+def async_database_url(url: str) -> str:
+    """The URL for SQLAlchemy's asyncpg dialect: any PostgreSQL scheme, libpq's `sslmode` as asyncpg's `ssl`.
+
+    Raises:
+        SettingsError: the URL is not one of PostgreSQL.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme.split("+")[0] not in {"postgres", "postgresql"}:
+        message = "DATABASE_URL must be a PostgreSQL URL, as in postgresql://user:password@host:5432/mambo."
+        raise SettingsError(message)
+    query = [("ssl" if key == "sslmode" else key, value) for key, value in parse_qsl(parts.query)]
+    query = [(key, value) for key, value in query if key != "channel_binding"]  # libpq's, unknown to asyncpg
+    return urlunsplit(parts._replace(scheme="postgresql+asyncpg", query=urlencode(query, safe="/")))
+
+
+def find_problems(settings: Settings) -> list[str]:
+    """Sentences about what production refuses to start with; none holds a value."""
+    problems = []
+    key = settings.secret_key
+    if len(key.encode()) < SECRET_KEY_BYTES or len(set(key)) < SECRET_KEY_BYTES // 4 or PLACEHOLDERS.search(key):
+        problems.append(
+            f"SECRET_KEY is short, a default or easily guessed: use {SECRET_KEY_BYTES} random bytes or more, "
+            'as from python -c "import secrets; print(secrets.token_urlsafe(48))".'
+        )
+    if any("*" in origin for origin in settings.allowed_origins):
+        problems.append("CORS_ORIGINS must name each web client's origin, as in https://app.example.com, and never `*`.")
+    for vendor, names in VENDORS.items():
+        missing = [name for name in names if getattr(settings, name.lower()) is None]
+        if missing and len(missing) < len(names):
+            problems.append(f"{vendor} is half configured: set {', '.join(missing)} too, or none of its variables.")
+    return problems
+
+
+def masked(settings: Settings) -> dict[str, str]:
+    """Each variable with its effective value for a person to read, secrets and passwords hidden."""
+    shown = {}
+    for field in msgspec.structs.fields(Settings):
+        value = getattr(settings, field.name)
+        text = "-" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
+        if value is not None and re.search(r"SECRET|KEY", field.encode_name):
+            text = "********"
+        shown[field.encode_name] = re.sub(r"(://[^:/@]*:)[^@/]+@", r"\1********@", text)
+    return shown

@@ -1,0 +1,86 @@
+"""Accounts, profiles and subscriptions."""
+
+import enum
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mambo.db import Base, Identified, one_of
+from mambo.guards import Role
+
+
+class Tier(enum.StrEnum):
+    """What a learner has subscribed to."""
+
+    ROOKIE = "rookie"
+    SOCIAL_DANCER = "social_dancer"
+    PERFORMER = "performer"
+
+
+class SubscriptionStatus(enum.StrEnum):
+    """Where a subscription stands; `trialing` and `active` are live while the period lasts."""
+
+    INCOMPLETE = "incomplete"
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    CANCELED = "canceled"
+
+
+class LevelTag(enum.StrEnum):
+    """How a learner describes their own dancing."""
+
+    BEGINNER = "Beginner"
+    NOVICE = "Novice"
+    INTERMEDIATE = "Intermediate"
+    ADVANCED = "Advanced"
+
+
+class User(Identified):
+    """An account; the e-mail is stored trimmed and in lower case, and is one person's."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        sa.Index(
+            "uq_users_email",
+            sa.text("lower(email)"),
+            unique=True,
+            info={"problem": "There is an account with this e-mail address already: sign in instead."},
+        ),
+    )
+
+    email: Mapped[str]
+    password_hash: Mapped[str]
+    first_name: Mapped[str]
+    last_name: Mapped[str]
+    role: Mapped[Role] = mapped_column(one_of(Role), default=Role.USER)
+    is_active: Mapped[bool] = mapped_column(default=True)
+
+
+class UserProfile(Base):
+    """What a learner has reached and chosen; `xp` is a projection of the ledger, `level` follows from it."""
+
+    __tablename__ = "user_profile"
+    __table_args__ = (sa.CheckConstraint("xp >= 0", name="xp_not_negative", info={"problem": "XP cannot go below zero."}),)
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    xp: Mapped[int] = mapped_column(default=0)
+    level: Mapped[int] = mapped_column(sa.Computed("greatest(1, floor(sqrt(greatest(xp, 0) / 100))::integer)", persisted=True))
+    avatar_url: Mapped[str | None]
+    current_level_tag: Mapped[LevelTag | None] = mapped_column(one_of(LevelTag))
+    timezone: Mapped[str] = mapped_column(default="UTC")
+    timezone_changed_at: Mapped[datetime | None]
+    show_on_leaderboard: Mapped[bool] = mapped_column(default=True)
+
+
+class Subscription(Base):
+    """What a learner pays for, and until when; an open end means it runs on."""
+
+    __tablename__ = "subscription"
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    tier: Mapped[Tier] = mapped_column(one_of(Tier), default=Tier.ROOKIE)
+    status: Mapped[SubscriptionStatus] = mapped_column(one_of(SubscriptionStatus), default=SubscriptionStatus.INCOMPLETE)
+    current_period_end: Mapped[datetime | None]

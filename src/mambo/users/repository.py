@@ -1,0 +1,64 @@
+"""Questions about accounts."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from litestar.di import NamedDependency
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mambo.db import Repository
+from mambo.guards import Role
+from mambo.users.models import Subscription, SubscriptionStatus, User, UserProfile
+
+
+def has_live_subscription(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether the joined subscription is live: active or trialing, its period not over."""
+    return sa.and_(
+        Subscription.status.in_([SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING]),
+        sa.func.coalesce(Subscription.current_period_end > now, sa.true()),
+    )
+
+
+class UserRepository(Repository[User]):
+    """Accounts with their profile and subscription."""
+
+    model_type = User
+
+    async def add_account(self, user: User, *, timezone: str, level_tag: str | None) -> User:
+        """Store an account with an empty profile and subscription; a known e-mail is a conflict."""
+        await self.add(user)
+        self.session.add(UserProfile(user_id=user.id, timezone=timezone, current_level_tag=level_tag))
+        self.session.add(Subscription(user_id=user.id))
+        return user
+
+    async def get_active_by_email(self, email: str) -> User | None:
+        return await self.get_one_or_none(sa.func.lower(User.email) == email, User.is_active)
+
+    async def lock_active_admins(self) -> set[UUID]:
+        """The ids of all admins who can sign in, none of whom changes until this transaction ends."""
+        query = sa.select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
+        return set(await self.session.scalars(query.with_for_update(key_share=True)))
+
+    async def change(self, user_id: UUID, model: type[Any], values: dict[str, Any]) -> None:
+        """Set columns of the person's row in `model`; no values, no statement."""
+        key = User.id if model is User else model.user_id
+        if values:
+            await self.session.execute(sa.update(model).where(key == user_id).values(values))
+
+
+class ProfileRepository(Repository[UserProfile]):
+    """Profiles."""
+
+    model_type = UserProfile
+    id_attribute = "user_id"
+
+    async def lock(self, user_id: UUID) -> UserProfile:
+        """The person's profile, which nobody else changes until this transaction ends."""
+        query = sa.select(UserProfile).where(UserProfile.user_id == user_id)
+        return (await self.session.scalars(query.with_for_update(key_share=True))).one()
+
+
+async def provide_users(session: NamedDependency[AsyncSession]) -> UserRepository:
+    return UserRepository(session)
