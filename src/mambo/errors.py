@@ -152,8 +152,7 @@ async def require_json(request: Request[Any, Any, Any]) -> None:
     """
     media_type, _ = request.content_type
     if "data" in request.route_handler.parsed_fn_signature.parameters and media_type not in {"", "application/json"}:
-        message = f"This address reads application/json, not {media_type}: set the Content-Type header."
-        raise WrongMediaType(message)
+        raise WrongMediaType(f"This address reads application/json, not {media_type}: set the Content-Type header.")
 
 
 def as_mambo_error(error: Exception) -> MamboError | None:

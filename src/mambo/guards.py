@@ -50,15 +50,13 @@ async def requires_user(connection: Connection, _: BaseRouteHandler) -> None:
 async def requires_staff(connection: Connection, _: BaseRouteHandler) -> None:
     """Instructors and admins."""
     if not principal_of(connection).is_staff:
-        message = "Only instructors and admins may do this."
-        raise NotAllowed(message)
+        raise NotAllowed("Only instructors and admins may do this.")
 
 
 async def requires_admin(connection: Connection, _: BaseRouteHandler) -> None:
     """Admins."""
     if principal_of(connection).role is not Role.ADMIN:
-        message = "Only admins may do this."
-        raise NotAllowed(message)
+        raise NotAllowed("Only admins may do this.")
 
 
 def principal_of(connection: Connection) -> Principal:

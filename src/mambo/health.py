@@ -51,6 +51,5 @@ class HealthController(Controller):
             async with asyncio.timeout(READY_SECONDS), state.reads() as session:
                 await session.execute(sa.select(1))
         except (SQLAlchemyError, OSError) as error:
-            message = "The database does not answer."
-            raise Unavailable(message) from error
+            raise Unavailable("The database does not answer.") from error
         return Health("ready")

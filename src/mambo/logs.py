@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
 from uuid_utils.compat import uuid7
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+    from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 log = structlog.get_logger("mambo.request")
 
@@ -37,7 +38,7 @@ class RequestEnvelope:
         self.headers = SECURITY_HEADERS | (HSTS if is_production else {})
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
         started, status = perf_counter(), 500
@@ -67,7 +68,7 @@ def _request_id(scope: "Scope") -> str:
     return given if CLIENT_ID.fullmatch(given) else str(uuid7())
 
 
-def _write_line(scope: "Scope", status: int, seconds: float) -> None:
+def _write_line(scope: "HTTPScope", status: int, seconds: float) -> None:
     route = scope.get("path_template", "-")
     user = scope.get("user")
     write = log.debug if route in QUIET else log.info

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar import Litestar, MediaType, Response, Router, get
+from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecurityScheme
@@ -35,6 +35,8 @@ MEANINGS = {
     422: "A field or parameter fails validation",
     503: "Something this service needs does not answer; see Retry-After",
 }
+
+TOKEN_URL = "/api/auth/token"  # noqa: S105 - an address
 
 # The spellings of the web client that exists today: same handlers, not for new clients.
 DEPRECATED = {
@@ -80,16 +82,14 @@ def openapi_config() -> OpenAPIConfig:
             security_schemes={
                 "bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT"),
                 "password": SecurityScheme(
-                    type="oauth2", flows=OAuthFlows(password=OAuthFlow(token_url="/api/auth/token", scopes={}))
+                    type="oauth2", flows=OAuthFlows(password=OAuthFlow(token_url=TOKEN_URL, scopes={}))
                 ),
             }
         ),
     )
 
 
-def operation_id(
-    handler: "HTTPRouteHandler", method: "Method", path: "list[str | PathParameterDefinition]"
-) -> str:
+def operation_id(handler: "HTTPRouteHandler", method: "Method", path: "list[str | PathParameterDefinition]") -> str:
     address = (
         method.lower(),
         "/" + "/".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in path),
@@ -99,7 +99,7 @@ def operation_id(
 
 
 def describe_api(app: Litestar) -> dict[str, Any]:
-    """Litestar's schema with what it cannot know: the problems of each route, who may call it, and the old spellings."""
+    """Litestar's schema with what it cannot know: each route's problems, who may call it, and the old spellings."""
     schema: dict[str, Any] = msgspec.json.decode(encode_json(app.openapi_schema.to_schema()))
     schema["components"]["schemas"]["Problem"]["properties"]["status"]["examples"] = [404]
     for method, path, handler in walk(app):
@@ -156,7 +156,7 @@ def describe_credentials(schema: dict[str, Any]) -> None:
     text = {"type": "string", "minLength": 1}
     json_body = {"type": "object", "required": ["email", "password"], "properties": {"email": text, "password": text}}
     form = {"type": "object", "required": ["username", "password"], "properties": {"username": text, "password": text}}
-    schema["paths"]["/api/auth/token"]["post"]["requestBody"] = {
+    schema["paths"][TOKEN_URL]["post"]["requestBody"] = {
         "required": True,
         "content": {
             "application/json": {"schema": json_body},
@@ -169,13 +169,14 @@ def describe_credentials(schema: dict[str, Any]) -> None:
 
 START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#docs', deepLinking: true, persistAuthorization: true})"
 ASSETS = {
-    "swagger-ui.css": ("flask_openapi_swagger", "templates/swagger/css/swagger-ui.css"),
-    "swagger-ui-bundle.js": ("flask_openapi_swagger", "templates/swagger/js/swagger-ui-bundle.js"),
-    "redoc.standalone.js": ("flask_openapi_redoc", "templates/redoc/js/redoc.standalone.js"),
+    "swagger-ui.css": ("flask_openapi_swagger", "templates/swagger/css/swagger-ui.css", "text/css"),
+    "swagger-ui-bundle.js": ("flask_openapi_swagger", "templates/swagger/js/swagger-ui-bundle.js", "text/javascript"),
+    "redoc.standalone.js": ("flask_openapi_redoc", "templates/redoc/js/redoc.standalone.js", "text/javascript"),
 }
 SWAGGER = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Mambo API</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
-<body><div id="docs"></div><script src="/docs/assets/swagger-ui-bundle.js"></script><script>{START}</script></body></html>
+<body><div id="docs"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script><script>{START}</script></body></html>
 """
 REDOC = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Mambo API</title>
 <link rel="icon" href="data:,"></head>
@@ -205,7 +206,7 @@ def documentation_routes() -> list[Any]:
         return encode_json(describe_api(app))
 
     @get("/openapi.json", **page)
-    def openapi_json(request: "Any") -> Response[bytes]:
+    def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
         return Response(encoded(request.app), media_type=MediaType.JSON)
 
     @get("/docs", media_type=MediaType.HTML, response_headers=[PAGE_POLICY], **page)
@@ -220,7 +221,7 @@ def documentation_routes() -> list[Any]:
     def asset(name: str) -> File:
         if name not in ASSETS:
             raise NotFound("file")
-        package, path = ASSETS[name]
-        return File(str(resources.files(package) / path), content_disposition_type="inline")
+        package, path, media_type = ASSETS[name]
+        return File(str(resources.files(package) / path), media_type=media_type, content_disposition_type="inline")
 
     return [openapi_json, swagger_page, redoc_page, asset]

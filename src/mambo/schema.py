@@ -15,7 +15,9 @@ LINE = r"^[^\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]*$"
 Line = Annotated[str, Meta(max_length=200, pattern=LINE)]
 RequiredLine = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?=.*\S)" + LINE[1:])]
 Text = Annotated[str, Meta(max_length=20_000, pattern=r"^[^\u0000]*$")]
-Url = Annotated[str, Meta(max_length=2048, pattern=r"^https?://[^\s\u0000-\u001f]+$", examples=["https://example.com/a.png"])]
+Url = Annotated[
+    str, Meta(max_length=2048, pattern=r"^https?://[^\s\u0000-\u001f]+$", examples=["https://example.com/a.png"])
+]
 Position = Annotated[int, Meta(ge=0, le=INT4_MAX)]
 
 
@@ -23,7 +25,7 @@ class Input(Struct, kw_only=True, forbid_unknown_fields=True):
     """A request body: a field it does not know is an error, so that a typo is never lost."""
 
 
-class Output(Struct, kw_only=True, frozen=True):
+class Output(Struct, kw_only=True):
     """A response body."""
 
 

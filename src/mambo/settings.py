@@ -15,7 +15,9 @@ from msgspec import Meta, Struct
 Algorithm = Literal["HS256", "HS384", "HS512"]
 LOCAL_ORIGINS = ("http://localhost:3000", "http://localhost:5173", "http://127.0.0.1:3000", "http://127.0.0.1:5173")
 SECRET_KEY_BYTES = 32
-PLACEHOLDERS = re.compile(r"change|example|secret[-_ ]?key|your[-_ ]|placeholder|default|insecure|password", re.IGNORECASE)
+PLACEHOLDERS = re.compile(
+    r"change|example|secret[-_ ]?key|your[-_ ]|placeholder|default|insecure|password", re.IGNORECASE
+)
 VENDORS = {
     "Mux": ("MUX_TOKEN_ID", "MUX_TOKEN_SECRET", "MUX_WEBHOOK_SECRET"),
     "R2": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_BUCKET_NAME", "R2_PUBLIC_DOMAIN"),
@@ -78,16 +80,16 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     values: dict[str, object] = {name: environ[name] for name in variables() if name in environ}
     for required in ("DATABASE_URL", "SECRET_KEY"):
         if required not in values:
-            message = f"{required} is not set: set it in the environment or in .env, or start with `mambo serve`."
-            raise SettingsError(message)
+            raise SettingsError(
+                f"{required} is not set: set it in the environment or in .env, or start with `mambo serve`."
+            )
     if "CORS_ORIGINS" in environ:
         values["CORS_ORIGINS"] = split_origins(environ["CORS_ORIGINS"])
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         reason, _, variable = str(error).partition(" - at `$.")
-        message = f"{variable.rstrip('`')} cannot be used: {re.sub(r', got.*', '', reason)}."
-        raise SettingsError(message) from None
+        raise SettingsError(f"{variable.rstrip('`')} cannot be used: {re.sub(r', got.*', '', reason)}.") from None
     settings = msgspec.structs.replace(settings, database_url=async_database_url(settings.database_url))
     if settings.is_production and (problems := find_problems(settings)):
         raise SettingsError(" ".join(problems))
@@ -105,8 +107,9 @@ def split_origins(text: str) -> list[str]:
         try:
             return msgspec.json.decode(text, type=list[str])
         except msgspec.MsgspecError:
-            message = 'CORS_ORIGINS is not a list of origins: write https://a.example,https://b.example or ["https://a.example"].'
-            raise SettingsError(message) from None
+            raise SettingsError(
+                "CORS_ORIGINS is not a list of origins, as in https://a.example,https://b.example."
+            ) from None
     return [origin.strip().rstrip("/") for origin in text.split(",") if origin.strip()]
 
 
@@ -119,8 +122,7 @@ def async_database_url(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme.split("+")[0] not in {"postgres", "postgresql"}:
-        message = "DATABASE_URL must be a PostgreSQL URL, as in postgresql://user:password@host:5432/mambo."
-        raise SettingsError(message)
+        raise SettingsError("DATABASE_URL must be a PostgreSQL URL, as in postgresql://user:password@host:5432/mambo.")
     query = [("ssl" if key == "sslmode" else key, value) for key, value in parse_qsl(parts.query)]
     query = [(key, value) for key, value in query if key != "channel_binding"]  # libpq's, unknown to asyncpg
     return urlunsplit(parts._replace(scheme="postgresql+asyncpg", query=urlencode(query, safe="/")))
@@ -136,7 +138,9 @@ def find_problems(settings: Settings) -> list[str]:
             'as from python -c "import secrets; print(secrets.token_urlsafe(48))".'
         )
     if any("*" in origin for origin in settings.allowed_origins):
-        problems.append("CORS_ORIGINS must name each web client's origin, as in https://app.example.com, and never `*`.")
+        problems.append(
+            "CORS_ORIGINS must name each web client's origin, as in https://app.example.com, and never `*`."
+        )
     for vendor, names in VENDORS.items():
         missing = [name for name in names if getattr(settings, name.lower()) is None]
         if missing and len(missing) < len(names):

@@ -1,11 +1,12 @@
 """`/api/auth`: making an account and signing in."""
 
+from typing import Any
+
+import msgspec
 from litestar import Controller, Request, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody
-
-import msgspec
 
 from mambo.auth.middleware import IGNORES_TOKEN
 from mambo.auth.schemas import Credentials, OAuth2Form, Registration, Token
@@ -15,7 +16,7 @@ from mambo.guards import open_to_anyone
 from mambo.openapi import raises
 
 
-async def provide_credentials(request: Request) -> Credentials:
+async def provide_credentials(request: Request[Any, Any, Any]) -> Credentials:
     """The credentials of a JSON body or of OAuth2's password form.
 
     Raises:
@@ -28,8 +29,7 @@ async def provide_credentials(request: Request) -> Credentials:
     if media_type == "application/x-www-form-urlencoded":
         form = msgspec.convert(dict(await request.form()), OAuth2Form)
         return Credentials(email=form.username, password=form.password)
-    message = "Send the credentials as application/json or application/x-www-form-urlencoded."
-    raise WrongMediaType(message)
+    raise WrongMediaType("Send the credentials as application/json or application/x-www-form-urlencoded.")
 
 
 class AuthController(Controller):

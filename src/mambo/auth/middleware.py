@@ -8,7 +8,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from mambo.auth.repository import SessionRepository
 from mambo.auth.tokens import SIGN_IN_AGAIN
 from mambo.errors import NotSignedIn
-from mambo.guards import Principal
+from mambo.guards import Connection, Principal
 
 IGNORES_TOKEN = "ignores_token"  # noqa: S105 - a route option, not a secret
 
@@ -24,7 +24,7 @@ class Authentication(ASGIMiddleware):
             scope["user"] = await self._who(ASGIConnection(scope))
         await next_app(scope, receive, send)
 
-    async def _who(self, connection: ASGIConnection) -> Principal | None:
+    async def _who(self, connection: Connection) -> Principal | None:
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if not scheme:
             return None

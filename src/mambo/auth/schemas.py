@@ -42,7 +42,7 @@ class OAuth2Form(Struct, kw_only=True):
 
     username: Annotated[str, Meta(min_length=1, max_length=254)]
     password: Password
-    grant_type: Literal["password"] = "password"  # noqa: S105 - RFC 6749's word
+    grant_type: Literal["password"] = "password"
 
 
 class Token(Output):

@@ -1,9 +1,10 @@
 """Registering and signing in."""
 
-from contextlib import AbstractAsyncContextManager
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from litestar import Request
 from litestar.datastructures import State
@@ -35,7 +36,7 @@ class Device(Struct, frozen=True):
 class SignIn:
     """Turns credentials into sessions."""
 
-    def __init__(  # noqa: PLR0913 - the collaborators of the one use-case that has many
+    def __init__(
         self,
         session: AsyncSession,
         reads: Callable[[], AbstractAsyncContextManager[AsyncSession]],
@@ -80,8 +81,7 @@ class SignIn:
         async with self.reads() as session:
             user = await UserRepository(session).get_active_by_email(normalized(credentials.email))
         if not await self.passwords.match(user.password_hash if user else None, credentials.password) or user is None:
-            message = "E-mail or password is wrong."
-            raise NotSignedIn(message)
+            raise NotSignedIn("E-mail or password is wrong.")
         return await self._open_session(user)
 
     async def _open_session(self, user: User) -> Token:
@@ -104,7 +104,7 @@ def normalized(email: str) -> str:
     return email.strip().lower()
 
 
-def device_of(request: Request) -> Device:
+def device_of(request: Request[Any, Any, Any]) -> Device:
     name = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())[:DEVICE_LENGTH] or "unknown"
     try:
         address = ip_address(request.client.host if request.client else "")
@@ -114,6 +114,9 @@ def device_of(request: Request) -> Device:
 
 
 async def provide_sign_in(
-    request: Request, state: State, session: NamedDependency[AsyncSession], now: NamedDependency[datetime]
+    request: Request[Any, Any, Any],
+    state: State,
+    session: NamedDependency[AsyncSession],
+    now: NamedDependency[datetime],
 ) -> SignIn:
     return SignIn(session, state.reads, state.passwords, state.tokens, device_of(request), now)

@@ -85,7 +85,7 @@ class Lesson(Identified):
     mux_asset_id: Mapped[str | None]
 
 
-def in_course_order() -> tuple[sa.ColumnElement[Any], ...]:
+def in_course_order() -> tuple[sa.SQLColumnExpression[Any], ...]:
     """The order of lessons everywhere: week, day, position, then id; a missing week or day comes first."""
     return (
         Lesson.week_number.asc().nulls_first(),

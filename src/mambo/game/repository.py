@@ -29,7 +29,9 @@ class Standing(Struct, frozen=True):
         return rules.current_streak(self.first_day, self.last_day, rules.local_date(now, self.timezone))
 
 
-def newest_run(user_id: sa.ColumnElement[UUID] | sa.orm.InstrumentedAttribute[UUID]) -> tuple[sa.Label[date], sa.Label[date]]:
+def newest_run(
+    user_id: sa.ColumnElement[UUID] | sa.orm.InstrumentedAttribute[UUID],
+) -> tuple[sa.Label[date], sa.Label[date]]:
     """The first and the last day of a learner's newest run of active days, as `first_day` and `last_day` columns."""
     day, eve = sa.orm.aliased(ActivityDay), sa.orm.aliased(ActivityDay)
     has_eve = sa.exists().where(eve.user_id == day.user_id, eve.local_date == day.local_date - timedelta(days=1))
@@ -47,20 +49,17 @@ class LedgerRepository(Repository[XpEvent]):
 
     async def pay(self, user_id: UUID, kind: XpKind, source_id: UUID, amount: int, at: datetime) -> bool:
         """Pay XP for a source, once ever; False when it was paid before."""
-        paid = (
+        event = (
             insert(XpEvent)
             .values(id=uuid7(), user_id=user_id, kind=kind, source_id=source_id, amount=amount, at=at)
             .on_conflict_do_nothing(constraint="uq_xp_event_source")
-            .returning(XpEvent.amount)
-            .cte("paid")
+            .returning(XpEvent.id)
         )
-        total = (
-            sa.update(UserProfile)
-            .where(UserProfile.user_id == user_id, paid.c.amount.is_not(None))
-            .values(xp=UserProfile.xp + paid.c.amount)
-            .returning(UserProfile.xp)
-        )
-        return (await self.session.execute(total)).scalar_one_or_none() is not None
+        if await self.session.scalar(event) is None:
+            return False
+        total = sa.update(UserProfile).where(UserProfile.user_id == user_id).values(xp=UserProfile.xp + amount)
+        await self.session.execute(total)
+        return True
 
     async def get_standing(self, user_id: UUID) -> Standing:
         query = sa.select(

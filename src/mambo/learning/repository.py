@@ -35,7 +35,7 @@ class CatalogueRepository(Repository[LessonCompletion]):
 
     model_type = LessonCompletion
 
-    async def get_worlds(self, user_id: UUID | None) -> Sequence[sa.Row[tuple[World, int, int]]]:
+    async def get_worlds(self, user_id: UUID | None) -> Sequence[sa.Row[World, int, int]]:
         """Published worlds in order, with the number of lessons and of those the learner has completed."""
         query = (
             sa.select(World, sa.func.count(Lesson.id), sa.func.count(LessonCompletion.lesson_id))
@@ -47,10 +47,8 @@ class CatalogueRepository(Repository[LessonCompletion]):
         )
         return (await self.session.execute(query)).all()
 
-    async def get_world_lessons(
-        self, world_id: UUID, user_id: UUID | None
-    ) -> Sequence[sa.Row[tuple[World, Lesson | None, bool]]]:
-        """The world beside each of its lessons in order; beside no lesson when it has none; nothing when it is absent."""
+    async def get_world_lessons(self, world_id: UUID, user_id: UUID | None) -> Sequence[sa.Row[World, Lesson, bool]]:
+        """The world beside each lesson in order, or beside None when it has none; nothing when it does not exist."""
         query = (
             sa.select(World, Lesson, IS_COMPLETED)
             .outerjoin(Lesson, Lesson.world_id == World.id)
@@ -92,7 +90,9 @@ class CatalogueRepository(Repository[LessonCompletion]):
         """Whether learners have progress in the course; none is added until this transaction ends."""
         await self.session.execute(sa.select(Lesson.id).where(Lesson.world_id == world_id).with_for_update())
         completions = (
-            sa.select(LessonCompletion).join(Lesson, Lesson.id == LessonCompletion.lesson_id).where(Lesson.world_id == world_id)
+            sa.select(LessonCompletion)
+            .join(Lesson, Lesson.id == LessonCompletion.lesson_id)
+            .where(Lesson.world_id == world_id)
         )
         return bool(await self.session.scalar(sa.select(completions.exists())))
 
@@ -112,7 +112,7 @@ class StatsRepository:
         self.session = session
 
     async def get(self, now: datetime) -> Stats:
-        """Count accounts, learners active and completions a UTC day in the last 30 days; there are no submissions yet."""
+        """Count accounts, and of the last 30 days active learners and completions; there are no submissions yet."""
         since = now - timedelta(days=STATS_DAYS)
         users = sa.select(sa.func.count()).select_from(User).scalar_subquery()
         active = (

@@ -21,7 +21,9 @@ from mambo.learning.repository import CatalogueRepository
 from mambo.learning.schemas import Completion, LessonDetail, LessonView, WorldView
 
 FROM_ROW = tuple(
-    name for name in LessonView.__struct_fields__ if name not in {"is_completed", "is_locked", "video_url", "content_json"}
+    name
+    for name in LessonView.__struct_fields__
+    if name not in {"is_completed", "is_locked", "video_url", "content_json"}
 )
 
 
@@ -47,7 +49,7 @@ class Learning:
         return [
             LessonView(**visible(lesson, visitor, access, is_completed=is_completed))
             for _, lesson, is_completed in rows
-            if lesson is not None
+            if lesson is not None  # the outer join's row of a world without lessons
         ]
 
     async def get_lesson(self, lesson_id: UUID, learner: Principal) -> LessonDetail:
@@ -70,8 +72,10 @@ class Learning:
         """
         row = await self._open_lesson(lesson_id, learner)
         if row.Lesson.is_boss_battle and not row.is_completed:
-            message = "A boss battle is completed by an approved submission: send a video of yourself dancing."
-            raise Conflict(message, code="boss_battle")
+            raise Conflict(
+                "A boss battle is completed by an approved submission: send a video of yourself dancing.",
+                code="boss_battle",
+            )
         paid = 0
         newly_completed = await self.catalogue.complete(learner.user_id, lesson_id, self.now)
         if newly_completed:
@@ -99,8 +103,10 @@ class Learning:
 
         """
         if not force and await self.catalogue.is_anyone_in(world_id):
-            message = "Learners have progress in this course: unpublish it instead, or delete it with ?force=true."
-            raise Conflict(message, code="course_has_progress")
+            raise Conflict(
+                "Learners have progress in this course: unpublish it instead, or delete it with ?force=true.",
+                code="course_has_progress",
+            )
         if not await self.catalogue.delete_world(world_id):
             raise NotFound("course")
 
@@ -110,8 +116,7 @@ class Learning:
         if access is Access.HIDDEN:
             raise NotFound("lesson")
         if access is Access.LOCKED:
-            message = "This lesson is part of a paid course: subscribe to open it."
-            raise NotAllowed(message, code="locked")
+            raise NotAllowed("This lesson is part of a paid course: subscribe to open it.", code="locked")
         return row
 
 

@@ -26,7 +26,7 @@ class PeopleAdminController(Controller):
     dependencies = {"accounts": Provide(provide_accounts), "people": Provide(provide_people)}
 
     @get("/users")
-    async def list_users(  # noqa: PLR0913 - its filters
+    async def list_users(
         self,
         people: NamedDependency[PeopleRepository],
         now: NamedDependency[datetime],
@@ -50,7 +50,9 @@ class PeopleAdminController(Controller):
         limit: Limit = 100,
     ) -> list[Account]:
         """Accounts as a plain list, the newest first: `/api/admin/users` as the first web client spells it."""
-        return [as_struct(person, Account) for person in await people.find_people(now, search, None, limit=limit, skip=skip)]
+        return [
+            as_struct(person, Account) for person in await people.find_people(now, search, None, limit=limit, skip=skip)
+        ]
 
     @get("/users/{user_id:uuid}", responses=raises(404))
     async def get_user(self, user_id: FromPath[UUID], accounts: NamedDependency[Accounts]) -> Account:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from litestar.di import NamedDependency
 from msgspec import Struct
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.db import Repository
@@ -49,7 +49,7 @@ PEOPLE = (
         User.is_active,
         User.created_at,
         Subscription.tier,
-        Subscription.status,
+        Subscription.status.label("subscription_status"),
         Subscription.current_period_end,
         UserProfile.xp,
         UserProfile.level,
@@ -70,28 +70,38 @@ class PeopleRepository(Repository[User]):
     model_type = User
 
     async def get_person(self, user_id: UUID, now: datetime) -> Person | None:
-        row = (await self.session.execute(PEOPLE.where(User.id == user_id))).one_or_none()
+        row = (await self.session.execute(PEOPLE.where(User.id == user_id))).mappings().one_or_none()
         return to_person(row, now) if row else None
 
     async def find_people(
-        self, now: datetime, search: str | None, role: Role | None, *, limit: int, before: UUID | None = None, skip: int = 0
+        self,
+        now: datetime,
+        search: str | None,
+        role: Role | None,
+        *,
+        limit: int,
+        before: UUID | None = None,
+        skip: int = 0,
     ) -> Sequence[Person]:
         """The newest people first (ids are in order of age), those whose name or e-mail holds `search`."""
         query = PEOPLE.order_by(User.id.desc()).limit(limit).offset(skip)
         if search and (words := search.strip()):
             full_name = User.first_name + " " + User.last_name
-            query = query.where(full_name.icontains(words, autoescape=True) | User.email.icontains(words, autoescape=True))
+            query = query.where(
+                full_name.icontains(words, autoescape=True) | User.email.icontains(words, autoescape=True)
+            )
         if role is not None:
             query = query.where(User.role == role)
         if before is not None:
             query = query.where(User.id < before)
-        return [to_person(row, now) for row in await self.session.execute(query)]
+        return [to_person(row, now) for row in (await self.session.execute(query)).mappings()]
 
 
-def to_person(row: sa.Row[Any], now: datetime) -> Person:
-    *values, first_day, last_day = row
-    today = rules.local_date(now, row.timezone)
-    return Person(*values, rules.current_streak(first_day, last_day, today))
+def to_person(row: RowMapping, now: datetime) -> Person:
+    values = dict(row)
+    today = rules.local_date(now, row["timezone"])
+    streak = rules.current_streak(values.pop("first_day"), values.pop("last_day"), today)
+    return Person(**values, streak_count=streak)
 
 
 async def provide_people(session: NamedDependency[AsyncSession]) -> PeopleRepository:

@@ -47,10 +47,10 @@ class Accounts:
 
         """
         values = changes(data)
-        names = {name: values.pop(name).strip() for name in ("first_name", "last_name") if name in values}
+        names = take(values, "first_name", "last_name")
         if "timezone" in values:
             await self._check_timezone(user_id, values)
-        await self.users.change(user_id, User, names)
+        await self.users.change(user_id, User, {name: value.strip() for name, value in names.items()})
         await self.users.change(user_id, UserProfile, values)
         return await self.get(user_id)
 
@@ -63,7 +63,7 @@ class Accounts:
 
         """
         values = changes(data)
-        account = {name: values.pop(name) for name in ("role", "is_active") if name in values}
+        account = take(values, "role", "is_active")
         if "subscription_status" in values:
             values["status"] = values.pop("subscription_status")
         if account.get("role", Role.ADMIN) is not Role.ADMIN or not account.get("is_active", True):
@@ -79,14 +79,17 @@ class Accounts:
         if profile.timezone == values["timezone"]:
             return
         if not rules.may_change_timezone(profile.timezone_changed_at, self.now):
-            message = "The time zone was changed less than 24 hours ago: try again tomorrow."
-            raise Conflict(message)
+            raise Conflict("The time zone was changed less than 24 hours ago: try again tomorrow.")
         values["timezone_changed_at"] = self.now
 
     async def _keep_an_admin(self, user_id: UUID) -> None:
         if await self.users.lock_active_admins() == {user_id}:
-            message = "This is the only active admin: make someone else an admin first."
-            raise Conflict(message)
+            raise Conflict("This is the only active admin: make someone else an admin first.")
+
+
+def take(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Move the named values, where they are given, into a dict of their own."""
+    return {name: values.pop(name) for name in names if name in values}
 
 
 async def provide_accounts(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Accounts:

@@ -63,11 +63,15 @@ class UserProfile(Base):
     """What a learner has reached and chosen; `xp` is a projection of the ledger, `level` follows from it."""
 
     __tablename__ = "user_profile"
-    __table_args__ = (sa.CheckConstraint("xp >= 0", name="xp_not_negative", info={"problem": "XP cannot go below zero."}),)
+    __table_args__ = (
+        sa.CheckConstraint("xp >= 0", name="xp_not_negative", info={"problem": "XP cannot go below zero."}),
+    )
 
     user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     xp: Mapped[int] = mapped_column(default=0)
-    level: Mapped[int] = mapped_column(sa.Computed("greatest(1, floor(sqrt(greatest(xp, 0) / 100))::integer)", persisted=True))
+    level: Mapped[int] = mapped_column(
+        sa.Computed("greatest(1, floor(sqrt(greatest(xp, 0) / 100))::integer)", persisted=True)
+    )
     avatar_url: Mapped[str | None]
     current_level_tag: Mapped[LevelTag | None] = mapped_column(one_of(LevelTag))
     timezone: Mapped[str] = mapped_column(default="UTC")
@@ -82,5 +86,7 @@ class Subscription(Base):
 
     user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     tier: Mapped[Tier] = mapped_column(one_of(Tier), default=Tier.ROOKIE)
-    status: Mapped[SubscriptionStatus] = mapped_column(one_of(SubscriptionStatus), default=SubscriptionStatus.INCOMPLETE)
+    status: Mapped[SubscriptionStatus] = mapped_column(
+        one_of(SubscriptionStatus), default=SubscriptionStatus.INCOMPLETE
+    )
     current_period_end: Mapped[datetime | None]

@@ -34,7 +34,7 @@ class UserRepository(Repository[User]):
         return user
 
     async def get_active_by_email(self, email: str) -> User | None:
-        return await self.get_one_or_none(sa.func.lower(User.email) == email, User.is_active)
+        return await self.get_one_or_none(sa.func.lower(User.email) == email, User.is_active.is_(True))
 
     async def lock_active_admins(self) -> set[UUID]:
         """The ids of all admins who can sign in, none of whom changes until this transaction ends."""
