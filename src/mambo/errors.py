@@ -11,7 +11,6 @@ MamboError 500
 └── Unavailable 503
 """
 
-import re
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -19,19 +18,14 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
+
+from mambo.validation import FieldProblem, describe
 
 log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
-
-
-class FieldProblem(Struct, frozen=True):
-    """What is wrong with one field of a body or one parameter."""
-
-    field: str
-    message: str
-    code: str
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -123,7 +117,9 @@ class Unavailable(MamboError):
 
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """Answer any exception; what nobody foresaw is logged with its traceback and tells the client nothing."""
-    known = as_mambo_error(error)
+    handler = request.scope.get("route_handler")
+    parameters = handler.parsed_fn_signature.parameters if isinstance(handler, HTTPRouteHandler) else {}
+    known = as_mambo_error(error, {name: parameter.annotation for name, parameter in parameters.items()})
     if known is None:
         log.error("unexpected error", exc_info=error)
         known = MamboError("Something went wrong on our side. Try again; if it stays, report the request id.")
@@ -155,16 +151,16 @@ async def require_json(request: Request[Any, Any, Any]) -> None:
         raise WrongMediaType(f"This address reads application/json, not {media_type}: set the Content-Type header.")
 
 
-def as_mambo_error(error: Exception) -> MamboError | None:
+def as_mambo_error(error: Exception, annotations: dict[str, Any]) -> MamboError | None:
     """Translate what Litestar, msgspec and Python raise; None for a bug."""
     match error:
         case MamboError():
             return error
         case ValidationException(extra=[_, *_] as extra):
-            return invalid([describe(problem.get("key", ""), problem["message"]) for problem in extra])
+            return invalid([describe(problem.get("key", ""), problem["message"], annotations) for problem in extra])
         case msgspec.ValidationError():
             message, _, path = str(error).partition(" - at `$")
-            return invalid([describe(path.strip(".`"), message)])
+            return invalid([describe(path.strip(".`"), message, annotations)])
         case msgspec.DecodeError() | RecursionError():
             return MalformedRequest("The body is not readable JSON: check its syntax, encoding and depth.")
         case HTTPException(status_code=status) if status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -187,43 +183,3 @@ def from_http_exception(error: HTTPException) -> MamboError:
 
 def invalid(problems: list[FieldProblem]) -> Invalid:
     return Invalid(" ".join(f"{problem.field} {problem.message}." for problem in problems), errors=problems)
-
-
-# msgspec's messages, as sentences: pattern, rest of a sentence that begins with the field's name, code.
-PHRASES = (
-    (r"Object missing required field `(?P<field>.+)`", "is required", "missing"),
-    (r"Missing required argument", "is required", "missing"),
-    (r"Object contains unknown field `(?P<field>.+)`", "is not known here", "unknown_field"),
-    (r"Expected `str` of length >= 1", "must not be empty", "too_short"),
-    (r"Expected `str` of length >= (\d+)", r"must have at least \1 characters", "too_short"),
-    (r"Expected `str` of length <= (\d+)", r"must have at most \1 characters", "too_long"),
-    (r"Expected `(?:array|list)` of length >= (\d+)", r"must have at least \1 entries", "too_short"),
-    (r"Expected `(?:array|list)` of length <= (\d+)", r"must have at most \1 entries", "too_long"),
-    (r"Expected `str` matching regex .*", "has characters or a form that are not accepted", "wrong_format"),
-    (r"Expected `int` (>=|<=|<|>) (-?\d+)", r"must be a whole number \1 \2", "out_of_range"),
-    (r"Invalid enum value .*", "is not one of the accepted values", "not_accepted"),
-    (r"Invalid value .*", "is not one of the accepted values", "not_accepted"),
-    (r"Invalid UUID", "must be a UUID", "wrong_format"),
-    (r"Invalid RFC3339.*", "must be a date and time with a zone, as in 2026-01-31T12:00:00Z", "wrong_format"),
-    (r"Expected `(.+)`, got `null`", "must not be null", "wrong_type"),
-    (r"Expected `int.*", "must be a whole number", "wrong_type"),
-    (r"Expected `bool.*", "must be true or false", "wrong_type"),
-    (r"Expected `uuid.*", "must be a UUID", "wrong_format"),
-    (r"Expected `datetime.*", "must be a date and time with a zone, as in 2026-01-31T12:00:00Z", "wrong_type"),
-    (r"Expected `array.*", "must be a list", "wrong_type"),
-    (r"Expected `object.*", "must be an object", "wrong_type"),
-    (r"Expected `str.*", "must be text", "wrong_type"),
-)
-
-
-def describe(path: str, message: str) -> FieldProblem:
-    """Say msgspec's message about `path` so that a person can act on it."""
-    path = path.removeprefix("data.") if path != "data" else ""
-    if message == "'data'":
-        return FieldProblem("body", "is required as JSON", "missing")
-    for pattern, phrase, code in PHRASES:
-        if found := re.fullmatch(pattern, message):
-            if named := found.groupdict().get("field"):
-                path = f"{path}.{named}" if path else named
-            return FieldProblem(path or "body", found.expand(phrase), code)
-    return FieldProblem(path or "body", "is not accepted", "invalid_value")

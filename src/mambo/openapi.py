@@ -11,6 +11,7 @@ from litestar import Litestar, MediaType, Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader, ResponseHeader
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecurityScheme
+from litestar.params import FromPath
 from litestar.response import File
 from litestar.serialization import encode_json
 
@@ -33,6 +34,7 @@ MEANINGS = {
     413: "The body is larger than 1 MB",
     415: "The body's media type is not read here",
     422: "A field or parameter fails validation",
+    500: "A fault on our side",
     503: "Something this service needs does not answer; see Retry-After",
 }
 
@@ -133,7 +135,7 @@ def security_of(handler: "HTTPRouteHandler") -> list[dict[str, list[str]]]:
 
 def problems_of(handler: "HTTPRouteHandler", operation: dict[str, Any]) -> set[int]:
     """The problems that follow from a route's guards, parameters and body."""
-    statuses = set() if handler.has_sync_callable else {503}
+    statuses = {500} if handler.has_sync_callable else {500, 503}
     guards = handler.resolve_guards()
     if not handler.opt.get("ignores_token"):
         statuses.add(401)
@@ -218,7 +220,7 @@ def documentation_routes() -> list[Any]:
         return REDOC
 
     @get("/docs/assets/{name:str}", cache_control=CacheControlHeader(public=True, max_age=86_400), **page)
-    def asset(name: str) -> File:
+    def asset(name: FromPath[str]) -> File:
         if name not in ASSETS:
             raise NotFound("file")
         package, path, media_type = ASSETS[name]

@@ -120,8 +120,12 @@ def async_database_url(url: str) -> str:
         SettingsError: the URL is not one of PostgreSQL.
 
     """
-    parts = urlsplit(url)
-    if parts.scheme.split("+")[0] not in {"postgres", "postgresql"}:
+    try:
+        parts = urlsplit(url)
+        is_readable = parts.scheme.split("+")[0] in {"postgres", "postgresql"} and parts.port != 0
+    except ValueError:
+        is_readable = False
+    if not is_readable:
         raise SettingsError("DATABASE_URL must be a PostgreSQL URL, as in postgresql://user:password@host:5432/mambo.")
     query = [("ssl" if key == "sslmode" else key, value) for key, value in parse_qsl(parts.query)]
     query = [(key, value) for key, value in query if key != "channel_binding"]  # libpq's, unknown to asyncpg

@@ -62,7 +62,7 @@ class AccessTokens:
             claims = Claims(UUID(parts["payload"]["sub"]), UUID(parts["payload"]["sid"]))
             if parts["header"].get("typ") != TYPE or not self._is_current(parts["payload"], now):
                 raise NotSignedIn(SIGN_IN_AGAIN)
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotSignedIn(SIGN_IN_AGAIN) from error
         return claims
 

@@ -1,0 +1,162 @@
+"""The suite runs against a real, embedded PostgreSQL; every test commits, and leaves empty tables behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from alembic import command as alembic
+from asgi_lifespan import LifespanManager
+from litestar import Litestar
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+
+from factories import School
+from mambo.app import create_app
+from mambo.db import alembic_config, create_engine, metadata
+from mambo.devkit.postgres import embedded_postgres
+from mambo.openapi import describe_api
+from mambo.settings import Settings, load_settings
+
+START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+class TurnableClock:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def turn(self, by: timedelta) -> None:
+        self.now += by
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty PostgreSQL for the whole run."""
+    with embedded_postgres(tmp_path_factory.mktemp("data")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def make_database(postgres_url: str) -> Callable[[str], Any]:
+    """Makes an empty database by name and answers its URL."""
+
+    async def make(name: str) -> str:
+        server = create_async_engine(postgres_url, isolation_level="AUTOCOMMIT")
+        async with server.connect() as connection:
+            await connection.execute(sa.text(f"CREATE DATABASE {name}"))
+            # The data of a test run need not survive a power cut.
+            await connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
+            await connection.execute(sa.text("SELECT pg_reload_conf()"))
+        await server.dispose()
+        return postgres_url.replace("/postgres?", f"/{name}?")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+async def database_url(make_database: Callable[[str], Any]) -> str:
+    """The suite's database, migrated."""
+    url: str = await make_database("mambo_test")
+    await run_alembic(alembic.upgrade, url, "head")
+    return url
+
+
+async def run_alembic(command: Callable[..., Any], url: str, *arguments: str) -> None:
+    """Run an Alembic command as `mambo db` does; it starts an event loop of its own."""
+    await asyncio.to_thread(command, alembic_config(url), *arguments)
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str) -> Settings:
+    return load_settings({"DATABASE_URL": database_url, "SECRET_KEY": "a-key-for-the-tests-that-is-long-enough"})
+
+
+@pytest.fixture(scope="session")
+def clock() -> TurnableClock:
+    return TurnableClock()
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
+    app = create_app(settings, clock=clock)
+    async with LifespanManager(app):  # type: ignore[arg-type]
+        yield app
+
+
+@pytest.fixture(scope="session")
+def api_description(app: Litestar) -> dict[str, Any]:
+    return describe_api(app)
+
+
+@pytest.fixture(scope="session")
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """The tests' own way into the database."""
+    engine = create_engine(database_url, pool_size=5)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def school(
+    engine: AsyncEngine, app: Litestar, clock: TurnableClock, client: httpx.AsyncClient
+) -> AsyncIterator[School]:
+    """People and courses, put straight into the database; gone after the test."""
+    clock.now = START
+    yield School(async_sessionmaker(engine, expire_on_commit=False), client, app.state.tokens, clock)
+    async with engine.begin() as connection:
+        await connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)} CASCADE"))
+
+
+@pytest.fixture
+async def client(app: Litestar, api_description: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
+    """Anyone, calling the app in this process; what holds for every response is checked on every response."""
+
+    async def check(response: httpx.Response) -> None:
+        await response.aread()
+        check_envelope(response)
+        check_documented(response, api_description)
+
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", event_hooks={"response": [check]}
+    ) as client:
+        yield client
+
+
+def check_envelope(response: httpx.Response) -> None:
+    """Every response: an id, the security headers, no secret; every failure: a problem document with a sentence."""
+    assert response.headers["x-request-id"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "content-security-policy" in response.headers
+    assert "argon2" not in response.text
+    is_preflight = response.request.method == "OPTIONS"
+    if response.status_code >= 400 and not is_preflight:
+        assert response.headers["content-type"] == "application/problem+json"
+        problem = response.json()
+        assert problem["status"] == response.status_code
+        assert problem["request_id"] == response.headers["x-request-id"]
+        assert problem["detail"].endswith("."), problem["detail"]
+        assert {"type", "title", "code"} <= problem.keys()
+        assert not {"Traceback", "sqlalchemy", "SELECT", "asyncpg"} & set(response.text.split())
+    if response.status_code == 401:
+        assert response.headers["www-authenticate"] == "Bearer"
+
+
+def check_documented(response: httpx.Response, description: dict[str, Any]) -> None:
+    """A status that a documented route answers is in its documentation."""
+    method, path = response.request.method.lower(), response.request.url.path
+    for template, operations in description["paths"].items():
+        if method in operations and matches(template, path):
+            assert str(response.status_code) in operations[method]["responses"], (method, template, response.text)
+
+
+def matches(template: str, path: str) -> bool:
+    ours, theirs = template.strip("/").split("/"), path.strip("/").split("/")
+    return len(ours) == len(theirs) and all(a.startswith("{") or a == b for a, b in zip(ours, theirs, strict=True))

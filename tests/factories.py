@@ -1,0 +1,135 @@
+"""Arranges a school: people who are signed in, and courses, put straight into the database."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import httpx
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from mambo.auth.models import AuthSession
+from mambo.auth.tokens import AccessTokens, Claims
+from mambo.courses.models import Difficulty, Lesson, Level, World
+from mambo.guards import Role
+from mambo.users.models import Subscription, SubscriptionStatus, User, UserProfile
+
+numbers = count(1)
+
+
+class Caller:
+    """Someone signed in, calling the API."""
+
+    def __init__(self, client: httpx.AsyncClient, user_id: UUID, email: str, token: str) -> None:
+        self.client, self.user_id, self.email, self.token = client, user_id, email, token
+
+    async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"} | kwargs.pop("headers", {})
+        return await self.client.request(method, path, headers=headers, **kwargs)
+
+    async def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        return await self.request("GET", path, **kwargs)
+
+    async def post(self, path: str, json: Any = None, **kwargs: Any) -> httpx.Response:
+        return await self.request("POST", path, **({} if json is None else {"json": json}), **kwargs)
+
+    async def patch(self, path: str, json: Any, **kwargs: Any) -> httpx.Response:
+        return await self.request("PATCH", path, json=json, **kwargs)
+
+    async def put(self, path: str, json: Any, **kwargs: Any) -> httpx.Response:
+        return await self.request("PUT", path, json=json, **kwargs)
+
+    async def delete(self, path: str, **kwargs: Any) -> httpx.Response:
+        return await self.request("DELETE", path, **kwargs)
+
+
+class School:
+    """What a test arranges; `sessions` is for a look at the rows."""
+
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        client: httpx.AsyncClient,
+        tokens: AccessTokens,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.sessions, self.client, self.tokens, self.clock = sessions, client, tokens, clock
+
+    async def add(self, *rows: Any) -> None:
+        async with self.sessions() as session, session.begin():
+            for row in rows:
+                session.add(row)
+                await session.flush()
+
+    async def scalar(self, query: sa.Select[Any]) -> Any:
+        async with self.sessions() as session:
+            return await session.scalar(query)
+
+    async def person(
+        self, role: Role = Role.USER, *, subscribed: bool = False, timezone: str = "UTC", xp: int = 0, **user: Any
+    ) -> Caller:
+        """An account that is signed in; its password hash matches nothing."""
+        number = next(numbers)
+        account = User(
+            **{"email": f"p{number}@example.com", "first_name": "Ana", "last_name": f"Nr{number}", "password_hash": "-"}
+            | {"role": role}
+            | user
+        )
+        status = SubscriptionStatus.ACTIVE if subscribed else SubscriptionStatus.INCOMPLETE
+        await self.add(account)
+        await self.add(
+            UserProfile(user_id=account.id, timezone=timezone, xp=xp), Subscription(user_id=account.id, status=status)
+        )
+        return await self.sign_in(account.id, account.email)
+
+    async def sign_in(self, user_id: UUID, email: str) -> Caller:
+        """One more sign-in of a person."""
+        now = self.clock()
+        row = AuthSession(user_id=user_id, device="test", last_seen_at=now, expires_at=now + timedelta(days=30))
+        await self.add(row)
+        return Caller(self.client, user_id, email, self.tokens.issue(Claims(user_id, row.id), now))
+
+    async def admin(self) -> Caller:
+        return await self.person(Role.ADMIN)
+
+    async def instructor(self) -> Caller:
+        return await self.person(Role.INSTRUCTOR)
+
+    async def world(self, *, lessons: int = 0, **world: Any) -> World:
+        """A published, free course, with lessons in one level."""
+        number = next(numbers)
+        row = World(
+            **{"title": f"World {number}", "slug": f"world-{number}", "order_index": number, "is_free": True}
+            | {"is_published": True, "difficulty": Difficulty.BEGINNER}
+            | world
+        )
+        await self.add(row)
+        if lessons:
+            level = await self.level(row)
+            for index in range(lessons):
+                await self.lesson(level, order_index=index)
+        return row
+
+    async def level(self, world: World, **level: Any) -> Level:
+        row = Level(**{"world_id": world.id, "title": "Level", "order_index": 0} | level)
+        await self.add(row)
+        return row
+
+    async def lesson(self, level: Level, **lesson: Any) -> Lesson:
+        number = next(numbers)
+        defaults = {
+            "title": f"Lesson {number}",
+            "order_index": number,
+            "world_id": level.world_id,
+            "level_id": level.id,
+        }
+        row = Lesson(**defaults | lesson)
+        await self.add(row)
+        return row
+
+    async def lessons_of(self, world: World) -> list[Lesson]:
+        """The course's lessons in the order they were made."""
+        async with self.sessions() as session:
+            return list(await session.scalars(sa.select(Lesson).where(Lesson.world_id == world.id).order_by(Lesson.id)))

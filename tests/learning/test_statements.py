@@ -1,0 +1,73 @@
+"""A read is at most three SQL statements, the check of the session among them, whatever the size of the course."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from litestar import Litestar
+
+from factories import School
+
+
+@contextmanager
+def counted(app: Litestar) -> Iterator[list[str]]:
+    """The statements that the app sends to the database meanwhile."""
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    engine = app.state.sessions.kw["bind"].sync_engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+
+
+READS = [
+    ("user", "/api/users/me", 2),
+    ("user", "/api/courses/worlds", 2),
+    ("user", "/api/courses/worlds/{world}/lessons", 2),
+    ("user", "/api/courses/lessons/{lesson}", 2),
+    ("admin", "/api/admin/courses", 2),
+    ("admin", "/api/admin/courses/{world}", 3),
+    ("admin", "/api/admin/lessons/{lesson}", 2),
+    ("admin", "/api/admin/users", 2),
+    ("admin", "/api/admin/students", 2),
+    ("admin", "/api/admin/users/{user}", 2),
+    ("admin", "/api/admin/stats", 3),
+]
+
+
+@pytest.mark.parametrize(("role", "path", "most"), READS, ids=[path for _, path, _ in READS])
+@pytest.mark.parametrize("size", [1, 30])
+async def test_a_read_takes_a_constant_number_of_statements(
+    school: School, app: Litestar, role: str, path: str, most: int, size: int
+) -> None:
+    worlds = [await school.world(lessons=size) for _ in range(1 + size // 10)]
+    [lesson, *_] = await school.lessons_of(worlds[0])
+    learner, admin = await school.person(), await school.admin()
+    await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
+    caller = admin if role == "admin" else learner
+
+    with counted(app) as statements:
+        response = await caller.get(path.format(world=worlds[0].id, lesson=lesson.id, user=learner.user_id))
+
+    assert response.status_code == 200
+    assert len(statements) == most, statements
+
+
+async def test_completing_takes_a_constant_number_of_statements(school: School, app: Litestar) -> None:
+    """Eight the first time, and four when it is completed already."""
+    world = await school.world(lessons=20)
+    [lesson, *_] = await school.lessons_of(world)
+    learner = await school.person()
+
+    with counted(app) as first:
+        await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
+    with counted(app) as again:
+        await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
+
+    assert (len(first), len(again)) == (8, 4)

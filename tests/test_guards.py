@@ -1,0 +1,100 @@
+"""Every route says who may call it, and is held to it."""
+
+import re
+from uuid import uuid4
+
+import pytest
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+
+from factories import School
+from mambo.guards import Role, open_to_anyone, requires_admin, requires_staff, requires_user
+from mambo.openapi import walk
+
+AUDIENCES = {open_to_anyone, requires_user, requires_staff, requires_admin}
+
+# Who may call what; a new route is written down here or the suite fails.
+POLICY = {
+    open_to_anyone: {
+        "GET /",
+        "GET /health",
+        "GET /health/live",
+        "GET /health/ready",
+        "POST /api/auth/register",
+        "POST /api/auth/token",
+        "GET /api/courses/worlds",
+        "GET /api/courses/worlds/{world_id}/lessons",
+    },
+    requires_user: {
+        "GET /api/auth/me",
+        "GET /api/users/me",
+        "PATCH /api/users/me",
+        "GET /api/courses/lessons/{lesson_id}",
+        "POST /api/courses/lessons/{lesson_id}/complete",
+        "POST /api/progress/lessons/{lesson_id}/complete",
+    },
+    requires_staff: set[str](),
+    requires_admin: {
+        "GET /api/admin/courses",
+        "POST /api/admin/courses",
+        "GET /api/admin/courses/{course_id}",
+        "GET /api/admin/courses/{course_id}/full",
+        "PATCH /api/admin/courses/{course_id}",
+        "PUT /api/admin/courses/{course_id}",
+        "DELETE /api/admin/courses/{course_id}",
+        "PUT /api/admin/courses/{course_id}/order",
+        "POST /api/admin/courses/{course_id}/levels",
+        "POST /api/admin/courses/{course_id}/lessons",
+        "PATCH /api/admin/levels/{level_id}",
+        "DELETE /api/admin/levels/{level_id}",
+        "POST /api/admin/levels/{level_id}/lessons",
+        "GET /api/admin/lessons/{lesson_id}",
+        "PATCH /api/admin/lessons/{lesson_id}",
+        "PUT /api/admin/lessons/{lesson_id}",
+        "DELETE /api/admin/lessons/{lesson_id}",
+        "GET /api/admin/users",
+        "GET /api/admin/users/{user_id}",
+        "PATCH /api/admin/users/{user_id}",
+        "GET /api/admin/students",
+        "GET /api/admin/stats",
+    },
+}
+CALLS = [(call, audience) for audience, calls in POLICY.items() for call in sorted(calls)]
+
+
+def test_every_route_has_exactly_one_audience(app: Litestar) -> None:
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", []):
+            if isinstance(handler, HTTPRouteHandler) and "OPTIONS" not in handler.http_methods:
+                assert len(AUDIENCES & set(handler.resolve_guards())) == 1, (route.path, handler.handler_name)
+
+
+def test_the_policy_lists_every_documented_route(app: Litestar) -> None:
+    routes = {
+        f"{method.upper()} {path}": next(iter(AUDIENCES & set(handler.resolve_guards())))
+        for method, path, handler in walk(app)
+    }
+
+    assert routes == dict(CALLS)
+
+
+@pytest.mark.parametrize(("call", "audience"), CALLS, ids=[call for call, _ in CALLS])
+async def test_who_may_not_call_is_turned_away(school: School, call: str, audience: object) -> None:
+    """Nobody gets 401 where someone is asked for, and someone without the role 403; who may call gets neither."""
+    method, template = call.split(" ")
+    path = re.sub(r"{\w+}", str(uuid4()), template)
+    people = {role: await school.person(role) for role in Role}
+    allowed = {
+        open_to_anyone: set(Role),
+        requires_user: set(Role),
+        requires_staff: {Role.INSTRUCTOR, Role.ADMIN},
+        requires_admin: {Role.ADMIN},
+    }[audience]  # type: ignore[index]
+
+    anonymous = await school.client.request(method, path)
+    statuses = {role: (await person.request(method, path)).status_code for role, person in people.items()}
+
+    assert (anonymous.status_code == 401) is (audience is not open_to_anyone and not path.startswith("/api/auth/token"))
+    for role, status in statuses.items():
+        assert (status == 403) is (role not in allowed), (role, status)
+        assert status not in {401, 500}, (role, status)
