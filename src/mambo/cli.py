@@ -1,27 +1,12 @@
 """The `mambo` command."""
 
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
-from alembic import command as alembic
 
-from mambo.db import alembic_config
-from mambo.serving import (
-    announce_ready,
-    database,
-    exit_cleanly,
-    listen,
-    prepare_school,
-    prepared_environment,
-    run_server,
-    settings_errors_told,
-    suppress_interrupt,
-    upgrade,
-)
-from mambo.settings import environment, find_problems, load_settings, masked
+from mambo.settings import SettingsError, environment, find_problems, load_settings, masked
 
 data_dir_option = click.option(
     "--data-dir",
@@ -59,19 +44,21 @@ def serve(host: str, port: int, workers: int, reload: bool, no_demo: bool, data_
     """
     if reload and workers > 1:
         raise click.UsageError("--reload runs one worker: leave out --workers.")
-    signal.signal(signal.SIGTERM, exit_cleanly)
-    with ExitStack() as stack, suppress_interrupt():
-        listener = stack.enter_context(listen(host, port))
+    from mambo import serving
+
+    with ExitStack() as stack:
+        stack.enter_context(serving.stopped_by_signals())
+        listener = stack.enter_context(serving.listen(host, port))
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-        settings = stack.enter_context(prepared_environment(data_dir))
+        settings = stack.enter_context(serving.prepared_environment(data_dir))
         click.echo("Migrating the database")
-        upgrade(settings.database_url)
-        admin = None if settings.is_production else prepare_school(settings, data_dir, with_demo=not no_demo)
+        serving.upgrade(settings.database_url)
+        admin = None if settings.is_production else serving.prepare_school(settings, data_dir, with_demo=not no_demo)
         click.echo(f"Mambo {address}   API documentation {address}/docs")
         if admin:
             click.echo(f"Admin {admin.email}   password {admin.password}   (kept in {data_dir / 'admin.json'})")
-        announce_ready(address)
-        run_server(listener, workers=workers, reload=reload)
+        serving.announce_ready(address)
+        serving.run_server(listener, workers=workers, reload=reload)
 
 
 @main.command()
@@ -82,8 +69,10 @@ def check(data_dir: Path) -> None:
     is_production = given.get("MAMBO_ENV") == "production"
     stand_ins = {"DATABASE_URL": "postgresql://", "SECRET_KEY": "-"}
     missing = [name for name in stand_ins if name not in given]
-    with settings_errors_told():
+    try:
         settings = load_settings({**given, "MAMBO_ENV": "development", **{name: stand_ins[name] for name in missing}})
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
     shown = masked(settings) | {"MAMBO_ENV": given.get("MAMBO_ENV", "development")}
     if not is_production:
         made = {"DATABASE_URL": f"embedded PostgreSQL in {data_dir}", "SECRET_KEY": f"random, kept in {data_dir}"}
@@ -112,8 +101,7 @@ def db() -> None:
 @data_dir_option
 def db_upgrade(revision: str, data_dir: Path) -> None:
     """Bring the database to REVISION (head, the newest)."""
-    with database(data_dir) as url:
-        upgrade(url, revision)
+    run_alembic(data_dir, "upgrade", revision)
 
 
 @db.command("downgrade")
@@ -121,24 +109,21 @@ def db_upgrade(revision: str, data_dir: Path) -> None:
 @data_dir_option
 def db_downgrade(revision: str, data_dir: Path) -> None:
     """Take the database back to REVISION: -1 is one step, base is empty. Use -- before a negative number."""
-    with database(data_dir) as url:
-        alembic.downgrade(alembic_config(url), revision)
+    run_alembic(data_dir, "downgrade", revision)
 
 
 @db.command("current")
 @data_dir_option
 def db_current(data_dir: Path) -> None:
     """Print the database's revision."""
-    with database(data_dir) as url:
-        alembic.current(alembic_config(url), verbose=False)
+    run_alembic(data_dir, "current", verbose=False)
 
 
 @db.command("check")
 @data_dir_option
 def db_check(data_dir: Path) -> None:
     """Fail when the models have changed and no migration says so."""
-    with database(data_dir) as url:
-        alembic.check(alembic_config(url))
+    run_alembic(data_dir, "check")
 
 
 @db.command("revision")
@@ -146,5 +131,10 @@ def db_check(data_dir: Path) -> None:
 @data_dir_option
 def db_revision(message: str, data_dir: Path) -> None:
     """Write a migration for what has changed in the models."""
-    with database(data_dir) as url:
-        alembic.revision(alembic_config(url), message, autogenerate=True)
+    run_alembic(data_dir, "revision", message, autogenerate=True)
+
+
+def run_alembic(data_dir: Path, command: str, *arguments: str, **options: bool) -> None:
+    from mambo import serving
+
+    serving.run_alembic(data_dir, command, *arguments, **options)

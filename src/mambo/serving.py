@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -25,6 +26,12 @@ from mambo.settings import Settings, SettingsError, async_database_url, environm
 
 if TYPE_CHECKING:
     from mambo.devkit.demo import Admin
+
+
+def run_alembic(data_dir: Path, command: str, *arguments: str, **options: bool) -> None:
+    """Run one of Alembic's commands on the database of DATABASE_URL, or on the embedded one."""
+    with database(data_dir) as url:
+        getattr(alembic, command)(alembic_config(url), *arguments, **options)
 
 
 @contextmanager
@@ -160,13 +167,14 @@ def announce_ready(address: str) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def exit_cleanly(_signal: int, _frame: FrameType | None) -> None:
-    """Leave through the `finally` blocks, which stop what was started."""
-    sys.exit(0)
-
-
 @contextmanager
-def suppress_interrupt() -> Iterator[None]:
+def stopped_by_signals() -> Iterator[None]:
+    """Leave through the `finally` blocks, which stop what was started, on SIGTERM as on Ctrl-C."""
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, leave)
     try:
         yield
     except KeyboardInterrupt:

@@ -156,7 +156,7 @@ def masked(settings: Settings) -> dict[str, str]:
     """Each variable with its effective value for a person to read, secrets and passwords hidden."""
     shown = {}
     for field in msgspec.structs.fields(Settings):
-        value = getattr(settings, field.name)
+        value = settings.allowed_origins if field.name == "cors_origins" else getattr(settings, field.name)
         text = "-" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
         if value is not None and re.search(r"SECRET|KEY", field.encode_name):
             text = "********"

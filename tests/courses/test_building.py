@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+
 from factories import School
 from mambo.courses.models import Lesson, Level, World
 from mambo.game.models import XpEvent
