@@ -1,0 +1,89 @@
+"""One line a request, which holds ids and never what people wrote."""
+
+import json
+import logging
+from typing import Any
+
+import httpx
+import pytest
+
+from factories import School
+from mambo.logs import configure_logging
+
+CANARY = "canary7f3a"
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [record.msg for record in caplog.records if record.name == "mambo.request" and isinstance(record.msg, dict)]
+
+
+async def test_a_request_is_one_line_of_ids(school: School, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ana = await school.person()
+
+    response = await ana.get("/api/users/me", headers={"X-Request-Id": "request-1"})
+
+    [line] = lines(caplog)
+    assert response.headers["x-request-id"] == "request-1"
+    assert line["ms"] > 0
+    assert {name: line[name] for name in ("event", "method", "route", "status", "request_id", "user_id")} == {
+        "event": "request",
+        "method": "GET",
+        "route": "/api/users/me",
+        "status": 200,
+        "request_id": "request-1",
+        "user_id": str(ana.user_id),
+    }
+
+
+async def test_an_unknown_address_is_one_line_without_its_text(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    await client.get(f"/{CANARY}")
+
+    assert [(line["route"], line["status"]) for line in lines(caplog)] == [("-", 404)]
+
+
+async def test_nothing_that_people_send_is_logged(
+    school: School, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A canary in body, query, path, e-mail, password, token and headers, right or wrong, appears in no line."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    ana = await school.person(email=f"{CANARY}@example.com", first_name=CANARY)
+    account = {"email": f"new-{CANARY}@example.com", "password": CANARY, "first_name": CANARY, "last_name": CANARY}
+    await client.post("/api/auth/register", json=account)
+    await client.post("/api/auth/register", json=account)
+    await client.post("/api/auth/token", json={"email": account["email"], "password": f"{CANARY}-wrong"})
+    await client.get(f"/api/courses/worlds?token={CANARY}", headers={"Authorization": f"Bearer {CANARY}"})
+    await ana.patch("/api/users/me", {"first_name": f"{CANARY}\x00"})
+    await ana.patch("/api/users/me", {CANARY: 1})
+
+    assert len(lines(caplog)) == 6
+    assert CANARY not in json.dumps([str(record.msg) for record in caplog.records if record.name.startswith("mambo")])
+    assert CANARY not in "".join(record.getMessage() for record in caplog.records if "mambo" in record.name)
+
+
+def test_production_logs_json_and_development_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback comes without local variables: they hold passwords."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    try:
+        for is_production in (True, False):
+            configure_logging(is_production=is_production)
+            try:
+                password = CANARY
+                _ = len(password) // 0
+            except ZeroDivisionError:
+                logging.getLogger("mambo.test").exception("it failed")
+    finally:
+        root.handlers[:] = before
+
+    production, *development = capsys.readouterr().err.splitlines()
+    line = json.loads(production)
+    assert (line["event"], line["level"]) == ("it failed", "error")
+    assert "ZeroDivisionError" in line["exception"]
+    assert "it failed" in development[0]
+    assert CANARY not in production + "".join(development)
