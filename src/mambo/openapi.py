@@ -108,12 +108,14 @@ def describe_api(app: Litestar) -> dict[str, Any]:
         operation = schema["paths"][path][method]
         if (method, path) in DEPRECATED:
             operation["deprecated"] = True
+        operation["summary"] = operation.pop("description").splitlines()[0].removesuffix(".")
         operation["security"] = security_of(handler)
         responses = {code: answer for code, answer in operation["responses"].items() if code != "400"}
         for status in problems_of(handler, operation):
             responses.setdefault(str(status), problem_answer(status))
         operation["responses"] = dict(sorted(responses.items()))
     describe_credentials(schema)
+    schema["paths"] = dict(sorted(schema["paths"].items()))  # Litestar's order differs from start to start
     return schema
 
 
@@ -182,14 +184,14 @@ SWAGGER = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>
 """
 REDOC = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Mambo API</title>
 <link rel="icon" href="data:,"></head>
-<body><redoc spec-url="/openapi.json"></redoc><script src="/docs/assets/redoc.standalone.js"></script></body></html>
+<body><redoc spec-url="/openapi.json"></redoc><script type="module" src="/docs/assets/redoc.standalone.js"></script></body></html>
 """
 START_HASH = base64.b64encode(hashlib.sha256(START.encode()).digest()).decode()
 PAGE_POLICY = ResponseHeader(
     name="Content-Security-Policy",
     value=(
         f"default-src 'self'; script-src 'self' 'sha256-{START_HASH}'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
+        "img-src 'self' data:; font-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
     ),
 )
 
