@@ -157,7 +157,12 @@ def as_mambo_error(error: Exception, annotations: dict[str, Any]) -> MamboError 
         case MamboError():
             return error
         case ValidationException(extra=[_, *_] as extra):
-            return invalid([describe(problem.get("key", ""), problem["message"], annotations) for problem in extra])
+            # Litestar drops the path into a body that is a list; msgspec's own message still has it.
+            _, _, in_list = str(error.__cause__).partition(" - at `$.data[")
+            path = f"data.[{in_list.rstrip('`')}" if in_list else None
+            return invalid(
+                [describe(path or problem.get("key", ""), problem["message"], annotations) for problem in extra]
+            )
         case msgspec.ValidationError():
             message, _, path = str(error).partition(" - at `$")
             return invalid([describe(path.strip(".`"), message, annotations)])

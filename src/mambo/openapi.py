@@ -184,7 +184,8 @@ SWAGGER = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>
 """
 REDOC = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Mambo API</title>
 <link rel="icon" href="data:,"></head>
-<body><redoc spec-url="/openapi.json"></redoc><script type="module" src="/docs/assets/redoc.standalone.js"></script></body></html>
+<body><redoc spec-url="/openapi.json"></redoc>
+<script type="module" src="/docs/assets/redoc.standalone.js"></script></body></html>
 """
 START_HASH = base64.b64encode(hashlib.sha256(START.encode()).digest()).decode()
 PAGE_POLICY = ResponseHeader(

@@ -10,13 +10,16 @@ StructT = TypeVar("StructT", bound=Struct)
 
 INT4_MAX = 2**31 - 1
 # Control characters and the Unicode marks that reorder text have no place in a one-line field.
-LINE = r"^[^\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]*$"
+# (`$` alone would let Python, not ECMAScript, take a line break at the end.)
+END = r"$(?!\n)"
+LINE = r"^[^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*" + END
+STORABLE = r"^[^\u0000]*" + END  # PostgreSQL's text holds anything but NUL
 
 Line = Annotated[str, Meta(max_length=200, pattern=LINE)]
 RequiredLine = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?=.*\S)" + LINE[1:])]
-Text = Annotated[str, Meta(max_length=20_000, pattern=r"^[^\u0000]*$")]
+Text = Annotated[str, Meta(max_length=20_000, pattern=STORABLE)]
 Url = Annotated[
-    str, Meta(max_length=2048, pattern=r"^https?://[^\s\u0000-\u001f]+$", examples=["https://example.com/a.png"])
+    str, Meta(max_length=2048, pattern=r"^https?://[^\s\u0000-\u001f]+" + END, examples=["https://example.com/a.png"])
 ]
 Position = Annotated[int, Meta(ge=0, le=INT4_MAX)]
 

@@ -211,9 +211,11 @@ async def test_an_avatars_address_ends_without_a_line_break(school: School) -> N
 
 @pytest.mark.parametrize(
     "zone",
-    ["", " ", "Mars/Olympus", "Europe", "europe/madrid", "../UTC", "/etc/localtime", "UTC\u0000", "x" * 5000]
-    # Files that lie beside the time zones on some machines and not on others, or mean the machine's own.
-    + ["localtime", "posix/UTC", "right/UTC"],
+    [
+        *("", " ", "Mars/Olympus", "Europe", "europe/madrid", "../UTC", "/etc/localtime", "UTC\u0000", "x" * 5000),
+        # Files that lie beside the time zones on some machines and not on others, or mean the machine's own.
+        *("localtime", "posix/UTC", "right/UTC"),
+    ],
     ids=lambda zone: repr(zone[:20]),
 )
 async def test_a_time_zone_that_iana_does_not_know_is_refused(school: School, zone: str) -> None:
@@ -231,7 +233,7 @@ async def test_a_time_zone_that_iana_does_not_know_is_refused(school: School, zo
         (timedelta(0), 409),
         (timedelta(hours=24) - timedelta(microseconds=1), 409),
         (timedelta(hours=24), 200),
-        (timedelta(days=30), 200),
+        (timedelta(days=6), 200),
     ],
 )
 async def test_the_time_zone_changes_once_in_24_hours(

@@ -6,12 +6,12 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from mambo.courses.models import Difficulty
-from mambo.schema import INT4_MAX, Input, Output, Position, RequiredLine, Text, Url
+from mambo.schema import END, INT4_MAX, STORABLE, Input, Output, Position, RequiredLine, Text, Url
 
 Slug = Annotated[
-    str, Meta(min_length=1, max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", examples=["mambo-foundations"])
+    str, Meta(min_length=1, max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*" + END, examples=["mambo-foundations"])
 ]
-UrlOrNothing = Annotated[str, Meta(max_length=2048, pattern=r"^(https?://[^\s\u0000-\u001f]+)?$")]
+UrlOrNothing = Annotated[str, Meta(max_length=2048, pattern=r"^(https?://[^\s\u0000-\u001f]+)?" + END)]
 Xp = Annotated[int, Meta(ge=0, le=100_000)]
 Minutes = Annotated[int, Meta(ge=0, le=1440)]
 WeekOrDay = Annotated[int, Meta(ge=0, le=1000)]
@@ -24,15 +24,15 @@ class ContentPart(Struct, kw_only=True, forbid_unknown_fields=True, omit_default
 class QuizOption(ContentPart):
     """One answer to choose; `isCorrect` is for staff only."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=1000)]
+    text: Annotated[str, Meta(min_length=1, max_length=1000, pattern=STORABLE)]
     is_correct: bool | UnsetType = field(default=UNSET, name="isCorrect")
 
 
 class QuizQuestion(ContentPart):
     """One question; `explanation` is for staff, and for a learner who has answered."""
 
-    id: Annotated[str, Meta(min_length=1, max_length=64)]
-    question: Annotated[str, Meta(min_length=1, max_length=2000)]
+    id: Annotated[str, Meta(min_length=1, max_length=64, pattern=STORABLE)]
+    question: Annotated[str, Meta(min_length=1, max_length=2000, pattern=STORABLE)]
     options: Annotated[list[QuizOption], Meta(min_length=2, max_length=10)]
     explanation: Text | None | UnsetType = UNSET
 
@@ -42,25 +42,25 @@ class TextBlock(ContentPart, tag_field="type", tag="text"):
 
     content: Text
     format: Literal["markdown", "plain"] | UnsetType = UNSET
-    id: str | UnsetType = UNSET
+    id: Text | UnsetType = UNSET
 
 
 class ImageBlock(ContentPart, tag_field="type", tag="image"):
     """A picture."""
 
     url: Url
-    alt: str | UnsetType = UNSET
-    caption: str | UnsetType = UNSET
-    id: str | UnsetType = UNSET
+    alt: Text | UnsetType = UNSET
+    caption: Text | UnsetType = UNSET
+    id: Text | UnsetType = UNSET
 
 
 class VideoBlock(ContentPart, tag_field="type", tag="video"):
     """A second video, by address or by Mux playback id."""
 
     url: Url | UnsetType = UNSET
-    mux_playback_id: str | UnsetType = UNSET
-    caption: str | UnsetType = UNSET
-    id: str | UnsetType = UNSET
+    mux_playback_id: Text | UnsetType = UNSET
+    caption: Text | UnsetType = UNSET
+    id: Text | UnsetType = UNSET
 
 
 class LessonContent(ContentPart):

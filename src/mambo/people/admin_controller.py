@@ -13,9 +13,11 @@ from mambo.openapi import raises
 from mambo.people.repository import PeopleRepository, provide_people
 from mambo.people.schemas import Account, AccountChange
 from mambo.people.service import Accounts, provide_accounts
-from mambo.schema import INT4_MAX, Page, as_struct
+from mambo.schema import INT4_MAX, STORABLE, Page, as_struct
 
-Search = Annotated[str | None, QueryParameter(max_length=200, description="Part of a name or an e-mail address")]
+Search = Annotated[
+    str | None, QueryParameter(max_length=200, pattern=STORABLE, description="Part of a name or an e-mail address")
+]
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
