@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mambo.settings import SettingsError, environment, find_problems, load_settings, masked
+from mambo.settings import SettingsError, check_environment_name, environment, find_problems, load_settings, masked
 
 data_dir_option = click.option(
     "--data-dir",
@@ -70,6 +70,7 @@ def check(data_dir: Path) -> None:
     stand_ins = {"DATABASE_URL": "postgresql://", "SECRET_KEY": "-"}
     missing = [name for name in stand_ins if name not in given]
     try:
+        check_environment_name(given)
         settings = load_settings({**given, "MAMBO_ENV": "development", **{name: stand_ins[name] for name in missing}})
     except SettingsError as error:
         raise click.ClickException(str(error)) from None

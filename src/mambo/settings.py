@@ -77,6 +77,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         SettingsError: a variable is missing, malformed or unsafe in production.
 
     """
+    check_environment_name(environ)
     values: dict[str, object] = {name: environ[name] for name in variables() if name in environ}
     for required in ("DATABASE_URL", "SECRET_KEY"):
         if required not in values:
@@ -94,6 +95,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if settings.is_production and (problems := find_problems(settings)):
         raise SettingsError(" ".join(problems))
     return settings
+
+
+def check_environment_name(environ: Mapping[str, str]) -> None:
+    """Refuse a misspelt MAMBO_ENV before anything depends on it."""
+    if environ.get("MAMBO_ENV", "development") not in {"development", "production"}:
+        raise SettingsError("MAMBO_ENV must be development or production.")
 
 
 def variables() -> tuple[str, ...]:
@@ -158,7 +165,8 @@ def masked(settings: Settings) -> dict[str, str]:
     for field in msgspec.structs.fields(Settings):
         value = settings.allowed_origins if field.name == "cors_origins" else getattr(settings, field.name)
         text = "-" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
-        if value is not None and re.search(r"SECRET|KEY", field.encode_name):
+        if value is not None and re.search(r"SECRET|KEY|TOKEN", field.encode_name):
             text = "********"
-        shown[field.encode_name] = re.sub(r"(://[^:/@]*:)[^@/]+@", r"\1********@", text)
+        text = re.sub(r"://.*@", "://********@", text)
+        shown[field.encode_name] = re.sub(r"(password|secret|token)=[^&]*", r"\1=********", text)
     return shown
