@@ -126,11 +126,17 @@ async def end(process: asyncio.subprocess.Process) -> None:
     """See that a process and what it started are gone."""
     if process.returncode is not None:
         return
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+    except (psutil.NoSuchProcess, ProcessLookupError):  # it ended by itself, and asyncio has not heard of it yet
+        family = []
     with suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), 10)
-    for member in [*family, psutil.Process(process.pid)] if process.returncode is None else family:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+    for member in family:
         with suppress(psutil.NoSuchProcess):
             member.kill()
     await process.wait()
@@ -264,7 +270,7 @@ async def run_in_production(folder: Path, url: str) -> Production:
 
 
 class Runs(NamedTuple):
-    """Every server that this file starts; they run side by side."""
+    """Every server that this file starts; one after another."""
 
     first_day: FirstDay
     killed: Killed
@@ -274,11 +280,11 @@ class Runs(NamedTuple):
 @pytest.fixture(scope="module")
 async def runs(make_database: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Runs:
     url: str = await make_database("served_in_production")
-    async with asyncio.TaskGroup() as group:
-        first_day = group.create_task(live_first_day(tmp_path_factory.mktemp("first_day")))
-        killed = group.create_task(start_after_a_kill(tmp_path_factory.mktemp("killed")))
-        production = group.create_task(run_in_production(tmp_path_factory.mktemp("production"), url))
-    return Runs(first_day.result(), killed.result(), production.result())
+    return Runs(
+        await live_first_day(tmp_path_factory.mktemp("first_day")),
+        await start_after_a_kill(tmp_path_factory.mktemp("killed")),
+        await run_in_production(tmp_path_factory.mktemp("production"), url),
+    )
 
 
 @pytest.fixture(scope="module")
