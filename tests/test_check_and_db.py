@@ -176,6 +176,14 @@ async def test_settings_come_from_the_environment_and_then_from_dotenv(tmp_path:
     assert "mux-secret-82" not in end.out + end.err
 
 
+async def test_an_options_variable_is_read_from_dotenv_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAMBO_DATA_DIR=elsewhere\n")
+
+    end = await mambo("check", folder=tmp_path)
+
+    assert "embedded PostgreSQL in elsewhere" in end.out
+
+
 # The database
 
 

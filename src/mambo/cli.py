@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
+from dotenv import load_dotenv
 
 from mambo.settings import SettingsError, check_environment_name, environment, find_problems, load_settings, masked
 
@@ -25,6 +26,7 @@ def main() -> None:
 
     Start with `mambo serve`: it needs nothing else. Settings come from the environment and from .env.
     """
+    load_dotenv(Path(".env"))  # also for what is not ours to read: options' variables, and uvicorn's
 
 
 @main.command()

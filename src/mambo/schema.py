@@ -9,13 +9,12 @@ T = TypeVar("T")
 StructT = TypeVar("StructT", bound=Struct)
 
 INT4_MAX = 2**31 - 1
-# Control characters and the Unicode marks that reorder text have no place in a one-line field.
+# Control characters, invisible spaces and the marks that reorder text have no place in a one-line field.
 # (`$` alone would let Python, not ECMAScript, take a line break at the end.)
 END = r"$(?!\n)"
-LINE = r"^[^\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*" + END
+LINE = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]*" + END
 STORABLE = r"^[^\u0000]*" + END  # PostgreSQL's text holds anything but NUL
 
-Line = Annotated[str, Meta(max_length=200, pattern=LINE)]
 RequiredLine = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?=.*\S)" + LINE[1:])]
 Text = Annotated[str, Meta(max_length=20_000, pattern=STORABLE)]
 Url = Annotated[

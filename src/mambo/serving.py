@@ -19,6 +19,7 @@ import click
 import uvicorn
 from alembic import command as alembic
 from alembic.util import CommandError
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from mambo.db import alembic_config
@@ -137,17 +138,22 @@ def run_server(listener: socket.socket, *, workers: int, reload: bool) -> None:
         server_header=False,
         # A client's address comes from a proxy's header only where the operator names the proxies.
         proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
+        # Longer than clients and proxies keep idle connections, so that they do not meet one that was just closed.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=25,
     )
     server = uvicorn.Server(config)
     if reload:
         ChangeReload(config, target=server.run, sockets=[listener]).run()
     elif workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
+        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor.run()
+        if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+            sys.exit(STARTUP_FAILURE)
     else:
         server.run(sockets=[listener])
         if not server.started:
-            sys.exit(3)
+            sys.exit(STARTUP_FAILURE)
 
 
 def announce_ready(address: str) -> None:

@@ -4,8 +4,6 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from litestar.di import NamedDependency
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.auth.models import AuthSession
 from mambo.db import Repository
@@ -31,7 +29,3 @@ class SessionRepository(Repository[AuthSession]):
         )
         row = (await self.session.execute(query)).one_or_none()
         return Principal(*row) if row else None
-
-
-async def provide_sessions(session: NamedDependency[AsyncSession]) -> SessionRepository:
-    return SessionRepository(session)

@@ -5,8 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from litestar.di import NamedDependency
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.courses.models import Lesson, Level, World, in_course_order
 from mambo.db import Repository
@@ -49,6 +47,13 @@ class WorldRepository(Repository[World]):
         """Let nobody else change the course's structure until this transaction ends; False when it does not exist."""
         query = sa.select(World.id).where(World.id == world_id).with_for_update(key_share=True)
         return await self.session.scalar(query) is not None
+
+    async def lock_that_of(self, part: type[Level | Lesson], part_id: UUID) -> UUID | None:
+        """The same for the course of a level or a lesson; None when there is no such part."""
+        its_course = sa.select(part.world_id).where(part.id == part_id).scalar_subquery()
+        return await self.session.scalar(
+            sa.select(World.id).where(World.id == its_course).with_for_update(key_share=True)
+        )
 
     async def change(self, world_id: UUID, values: dict[str, Any]) -> None:
         await self.session.execute(sa.update(World).where(World.id == world_id).values(values))
@@ -96,7 +101,3 @@ class LessonRepository(Repository[Lesson]):
             .returning(Lesson.id)
         )
         return len((await self.session.scalars(query)).all())
-
-
-async def provide_worlds(session: NamedDependency[AsyncSession]) -> WorldRepository:
-    return WorldRepository(session)

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from mambo.courses.models import Difficulty
-from mambo.schema import END, INT4_MAX, STORABLE, Input, Output, Position, RequiredLine, Text, Url
+from mambo.schema import END, STORABLE, Input, Output, Position, RequiredLine, Text, Url
 
 Slug = Annotated[
     str, Meta(min_length=1, max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*" + END, examples=["mambo-foundations"])
@@ -161,7 +161,7 @@ class LessonPlace(Input):
     level_id: UUID
     week_number: WeekOrDay | None
     day_number: WeekOrDay | None
-    order_index: Annotated[int, Meta(ge=0, le=INT4_MAX)]
+    order_index: Position
 
 
 class CourseOut(Output):

@@ -34,7 +34,10 @@ FIRST_LEVEL = "Level 1"
 
 
 class CourseBuilder:
-    """Creates, changes and orders courses, levels and lessons."""
+    """Creates, changes and orders courses, levels and lessons.
+
+    What changes the structure of a course locks the course first, so that no two wait for each other in a circle.
+    """
 
     def __init__(self, session: AsyncSession) -> None:
         self.worlds = WorldRepository(session)
@@ -83,7 +86,8 @@ class CourseBuilder:
 
     async def change_level(self, level_id: UUID, data: LevelChange) -> Level:
         """Change a level; NotFound without."""
-        level = await self.get_level(level_id)
+        await self._lock_that_of(Level, level_id, "level")
+        level = await self._level(level_id)
         values = changes(data)
         if values.pop("world_id", level.world_id) != level.world_id:
             raise Invalid.field("world_id", "cannot change: a level stays in its course")
@@ -92,15 +96,10 @@ class CourseBuilder:
         return level
 
     async def delete_level(self, level_id: UUID) -> None:
+        """Delete a level with its lessons; NotFound without."""
+        await self._lock_that_of(Level, level_id, "level")
         if not await self.levels.remove(level_id):
             raise NotFound("level")
-
-    async def get_level(self, level_id: UUID) -> Level:
-        """The level; NotFound without."""
-        level = await self.levels.get_one_or_none(id=level_id, with_for_update={"key_share": True})
-        if level is None:
-            raise NotFound("level")
-        return level
 
     async def create_lesson(self, world_id: UUID, data: LessonCreate) -> LessonOut:
         """Add a lesson to a course, in its first level when none is named; NotFound without the course."""
@@ -114,13 +113,14 @@ class CourseBuilder:
         """Add a lesson to a level; NotFound without."""
         if data.level_id not in {None, level_id}:
             raise Invalid.field("level_id", "is not the level in the address")
-        level = await self.get_level(level_id)
+        world_id = await self._lock_that_of(Level, level_id, "level")
         data.level_id = level_id
-        return await self.create_lesson(level.world_id, data)
+        return await self.create_lesson(world_id, data)
 
     async def change_lesson(self, lesson_id: UUID, data: LessonChange) -> LessonOut:
         """Change a lesson; NotFound without."""
-        lesson = await self._lesson(lesson_id, for_change=True)
+        await self._lock_that_of(Lesson, lesson_id, "lesson")
+        lesson = await self._lesson(lesson_id)
         values = columns(data)
         if values.pop("delete_video"):
             values |= {"video_url": None, "mux_playback_id": None, "mux_asset_id": None}
@@ -134,6 +134,8 @@ class CourseBuilder:
         return to_lesson(await self._lesson(lesson_id))
 
     async def delete_lesson(self, lesson_id: UUID) -> None:
+        """Delete a lesson; NotFound without."""
+        await self._lock_that_of(Lesson, lesson_id, "lesson")
         if not await self.lessons.remove(lesson_id):
             raise NotFound("lesson")
 
@@ -165,9 +167,20 @@ class CourseBuilder:
         if not await self.worlds.lock(world_id):
             raise NotFound("course")
 
-    async def _lesson(self, lesson_id: UUID, *, for_change: bool = False) -> Lesson:
-        lock = {"key_share": True} if for_change else None
-        lesson = await self.lessons.get_one_or_none(id=lesson_id, with_for_update=lock)
+    async def _lock_that_of(self, part: type[Level | Lesson], part_id: UUID, name: str) -> UUID:
+        world_id = await self.worlds.lock_that_of(part, part_id)
+        if world_id is None:
+            raise NotFound(name)
+        return world_id
+
+    async def _level(self, level_id: UUID) -> Level:
+        level = await self.levels.get_one_or_none(id=level_id)
+        if level is None:
+            raise NotFound("level")
+        return level
+
+    async def _lesson(self, lesson_id: UUID) -> Lesson:
+        lesson = await self.lessons.get_one_or_none(id=lesson_id)
         if lesson is None:
             raise NotFound("lesson")
         return lesson

@@ -4,10 +4,8 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
-from litestar.di import NamedDependency
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from mambo.db import Repository
@@ -82,11 +80,3 @@ class ActivityRepository(Repository[ActivityDay]):
         counted = sa.exists().where(ActivityDay.user_id == user_id, ActivityDay.local_date >= day)
         values = sa.select(sa.literal(user_id), sa.literal(day)).where(~counted)
         await self.session.execute(insert(ActivityDay).from_select(["user_id", "local_date"], values))
-
-
-async def provide_ledger(session: NamedDependency[AsyncSession]) -> LedgerRepository:
-    return LedgerRepository(session)
-
-
-async def provide_activity(session: NamedDependency[AsyncSession]) -> ActivityRepository:
-    return ActivityRepository(session)

@@ -87,7 +87,11 @@ class CatalogueRepository(Repository[LessonCompletion]):
         return await self.session.scalar(query) is not None
 
     async def is_anyone_in(self, world_id: UUID) -> bool:
-        """Whether learners have progress in the course; none is added until this transaction ends."""
+        """Whether learners have progress in the course; none is added until this transaction ends.
+
+        The course is locked before its lessons, as by everyone else.
+        """
+        await self.session.execute(sa.select(World.id).where(World.id == world_id).with_for_update())
         await self.session.execute(sa.select(Lesson.id).where(Lesson.world_id == world_id).with_for_update())
         completions = (
             sa.select(LessonCompletion)
@@ -99,10 +103,6 @@ class CatalogueRepository(Repository[LessonCompletion]):
     async def delete_world(self, world_id: UUID) -> bool:
         """Delete a course with all that is in it; False when it does not exist."""
         return await self.session.scalar(sa.delete(World).where(World.id == world_id).returning(World.id)) is not None
-
-
-async def provide_catalogue(session: NamedDependency[AsyncSession]) -> CatalogueRepository:
-    return CatalogueRepository(session)
 
 
 class StatsRepository:

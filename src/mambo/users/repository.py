@@ -5,8 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from litestar.di import NamedDependency
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.db import Repository
 from mambo.guards import Role
@@ -58,7 +56,3 @@ class ProfileRepository(Repository[UserProfile]):
         """The person's profile, which nobody else changes until this transaction ends."""
         query = sa.select(UserProfile).where(UserProfile.user_id == user_id)
         return (await self.session.scalars(query.with_for_update(key_share=True))).one()
-
-
-async def provide_users(session: NamedDependency[AsyncSession]) -> UserRepository:
-    return UserRepository(session)
