@@ -8,7 +8,9 @@ MamboError 500
 ├── Conflict 409
 ├── WrongMediaType 415
 ├── Invalid 422
-└── Unavailable 503
+├── DependencyFailed 502
+├── Unavailable 503
+└── DependencyTimedOut 504
 """
 
 from http import HTTPStatus
@@ -108,11 +110,26 @@ class Invalid(MamboError):
         return cls(f"{field} {message}.", errors=[FieldProblem(field, message, code)])
 
 
+class DependencyFailed(MamboError):
+    """A service this one depends on refused, or answered what cannot be used."""
+
+    status, code = 502, "dependency_failed"
+
+
 class Unavailable(MamboError):
-    """Something this service needs does not answer; trying again later may help."""
+    """Something this service needs is missing or busy; trying again after `retry_after` seconds may help."""
 
     status, code = 503, "unavailable"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "2"}
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: int = 2) -> None:
+        super().__init__(detail, code=code)
+        self.headers = {"Retry-After": str(retry_after)}  # type: ignore[misc]
+
+
+class DependencyTimedOut(MamboError):
+    """A service this one depends on did not answer in time."""
+
+    status, code = 504, "dependency_timed_out"
 
 
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
