@@ -85,7 +85,7 @@ def clock() -> TurnableClock:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
-    app = create_app(settings, clock=clock)
+    app = create_app(settings, clock=clock, upkeep_seconds=None)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
 

@@ -24,6 +24,8 @@ POLICY = {
         "POST /api/auth/token",
         "GET /api/courses/worlds",
         "GET /api/courses/worlds/{world_id}/lessons",
+        "POST /api/mux/webhook",
+        "POST /api/webhook",
     },
     requires_user: {
         "GET /api/auth/me",
@@ -32,8 +34,9 @@ POLICY = {
         "GET /api/courses/lessons/{lesson_id}",
         "POST /api/courses/lessons/{lesson_id}/complete",
         "POST /api/progress/lessons/{lesson_id}/complete",
+        "POST /api/uploads/presigned-url",
     },
-    requires_staff: set[str](),
+    requires_staff: {"GET /api/mux/asset/{asset_id}/exists"},
     requires_admin: {
         "GET /api/admin/courses",
         "POST /api/admin/courses",
@@ -57,6 +60,9 @@ POLICY = {
         "PATCH /api/admin/users/{user_id}",
         "GET /api/admin/students",
         "GET /api/admin/stats",
+        "POST /api/mux/upload-url",
+        "POST /api/mux/check-upload-status",
+        "DELETE /api/mux/asset/{asset_id}",
     },
 }
 CALLS = [(call, audience) for audience, calls in POLICY.items() for call in sorted(calls)]

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     mux_token_id: str | None = None
     mux_token_secret: str | None = None
     mux_webhook_secret: str | None = None
+    mux_api_url: str = "https://api.mux.com"
+    mux_playback_policy: Literal["public", "signed"] = "public"
     aws_access_key_id: str | None = None
     aws_secret_access_key: str | None = None
     aws_endpoint_url: str | None = None
@@ -58,6 +60,15 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
         if self.cors_origins is not None:
             return self.cors_origins
         return () if self.is_production else LOCAL_ORIGINS
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The secrets that Mux may sign with: two, separated by a comma, while one takes over from the other."""
+        return tuple(secret.strip() for secret in (self.mux_webhook_secret or "").split(",") if secret.strip())
+
+    def has(self, vendor: str) -> bool:
+        """Whether everything that a vendor of `VENDORS` needs is set."""
+        return all(getattr(self, name.lower()) is not None for name in VENDORS[vendor])
 
     @property
     def access_token_lifetime(self) -> timedelta:
@@ -152,9 +163,16 @@ def find_problems(settings: Settings) -> list[str]:
         problems.append(
             "CORS_ORIGINS must name each web client's origin, as in https://app.example.com, and never `*`."
         )
+    given = {name for names in VENDORS.values() for name in names if getattr(settings, name.lower()) is not None}
+    return problems + find_half_configured(given)
+
+
+def find_half_configured(given: Collection[str]) -> list[str]:
+    """Sentences about vendors of which some variables are among those given, and others are not."""
+    problems = []
     for vendor, names in VENDORS.items():
-        missing = [name for name in names if getattr(settings, name.lower()) is None]
-        if missing and len(missing) < len(names):
+        missing = [name for name in names if name not in given]
+        if 0 < len(missing) < len(names):
             problems.append(f"{vendor} is half configured: set {', '.join(missing)} too, or none of its variables.")
     return problems
 

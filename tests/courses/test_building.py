@@ -372,6 +372,7 @@ async def test_a_new_lesson_has_its_defaults_and_the_courses_first_level(school:
         "content_json": None,
         "mux_playback_id": None,
         "mux_asset_id": None,
+        "duration_seconds": None,
     }
 
 

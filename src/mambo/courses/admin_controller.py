@@ -29,6 +29,7 @@ from mambo.schema import as_struct
 
 Builder = NamedDependency[CourseBuilder]
 CHANGE = [HttpMethod.PATCH, HttpMethod.PUT]
+STORAGE = raises(502, 503, 504)  # what asking the picture storage can end in
 
 
 class CourseAdminController(Controller):
@@ -42,7 +43,7 @@ class CourseAdminController(Controller):
         """All courses in order, drafts too."""
         return await builder.list_courses()
 
-    @post("/courses", responses=raises(409))
+    @post("/courses", responses=raises(409) | STORAGE)
     async def create_course(self, data: JSONBody[CourseCreate], builder: Builder) -> CourseOut:
         """Make a course; it is a draft unless it says `is_published`."""
         return await builder.create_course(data)
@@ -52,7 +53,7 @@ class CourseAdminController(Controller):
         """A course with its levels and lessons."""
         return await builder.get_course(course_id)
 
-    @route("/courses/{course_id:uuid}", http_method=CHANGE, responses=raises(404, 409))
+    @route("/courses/{course_id:uuid}", http_method=CHANGE, responses=raises(404, 409) | STORAGE)
     async def change_course(
         self, course_id: FromPath[UUID], data: JSONBody[CourseChange], builder: Builder
     ) -> CourseOut:
@@ -84,14 +85,14 @@ class CourseAdminController(Controller):
         """Delete a level with its lessons; XP that was paid for them stays."""
         await builder.delete_level(level_id)
 
-    @post("/courses/{course_id:uuid}/lessons", responses=raises(404, 409))
+    @post("/courses/{course_id:uuid}/lessons", responses=raises(404, 409) | STORAGE)
     async def create_lesson(
         self, course_id: FromPath[UUID], data: JSONBody[LessonCreate], builder: Builder
     ) -> LessonOut:
         """Add a lesson to a course, in its first level when none is named."""
         return await builder.create_lesson(course_id, data)
 
-    @post("/levels/{level_id:uuid}/lessons", responses=raises(404))
+    @post("/levels/{level_id:uuid}/lessons", responses=raises(404, 409) | STORAGE)
     async def create_lesson_in_level(
         self, level_id: FromPath[UUID], data: JSONBody[LessonCreate], builder: Builder
     ) -> LessonOut:
@@ -103,7 +104,7 @@ class CourseAdminController(Controller):
         """A lesson, answers included."""
         return await builder.get_lesson(lesson_id)
 
-    @route("/lessons/{lesson_id:uuid}", http_method=CHANGE, responses=raises(404, 409))
+    @route("/lessons/{lesson_id:uuid}", http_method=CHANGE, responses=raises(404, 409) | STORAGE)
     async def change_lesson(
         self, lesson_id: FromPath[UUID], data: JSONBody[LessonChange], builder: Builder
     ) -> LessonOut:

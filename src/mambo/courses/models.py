@@ -53,7 +53,10 @@ class Level(Identified):
 
 
 class Lesson(Identified):
-    """A lesson; it names its world beside its level, and the database holds the two together."""
+    """A lesson; it names its world beside its level, and the database holds the two together.
+
+    `mux_playback_id`, `mux_asset_id` and `duration_seconds` are the video at Mux, written by its news alone.
+    """
 
     __tablename__ = "lesson"
     __table_args__ = (
@@ -83,6 +86,7 @@ class Lesson(Identified):
     content_json: Mapped[dict[str, Any] | None]
     mux_playback_id: Mapped[str | None]
     mux_asset_id: Mapped[str | None]
+    duration_seconds: Mapped[float | None]
 
 
 def in_course_order() -> tuple[sa.SQLColumnExpression[Any], ...]:

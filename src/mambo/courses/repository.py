@@ -16,6 +16,7 @@ LESSON_COUNT = (
     .scalar_subquery()
     .label("lesson_count")
 )
+NO_VIDEO = {"mux_playback_id": None, "mux_asset_id": None, "duration_seconds": None}
 
 
 class WorldRepository(Repository[World]):
@@ -87,6 +88,18 @@ class LessonRepository(Repository[Lesson]):
         return (
             await self.session.scalar(sa.delete(Lesson).where(Lesson.id == lesson_id).returning(Lesson.id)) is not None
         )
+
+    async def set_video(
+        self, lesson_id: UUID, playback_id: str | None, asset_id: str | None, seconds: float | None
+    ) -> None:
+        """Let the lesson play a Mux video; a trigger has the one before deleted."""
+        video = {"mux_playback_id": playback_id, "mux_asset_id": asset_id, "duration_seconds": seconds}
+        await self.session.execute(sa.update(Lesson).where(Lesson.id == lesson_id).values(video))
+
+    async def clear_video(self, asset_id: str) -> None:
+        """No lesson plays this asset any more."""
+        query = sa.update(Lesson).where(Lesson.mux_asset_id == asset_id)
+        await self.session.execute(query.values(NO_VIDEO))
 
     async def place(self, world_id: UUID, places: Iterable[dict[str, Any]]) -> int:
         """Move lessons of one course in one statement; returns how many of them there are."""

@@ -2,6 +2,7 @@
 
 import enum
 from collections import Counter
+from math import ceil
 
 from msgspec import UNSET, structs
 
@@ -44,6 +45,13 @@ def without_answers(content: LessonContent) -> LessonContent:
         for question in content.quiz
     ]
     return structs.replace(content, quiz=questions)
+
+
+def minutes_of(duration_minutes: int | None, video_seconds: float | None) -> int | None:
+    """How long a lesson takes: what its author says, else its video's length, in whole minutes rounded up."""
+    if duration_minutes is not None or video_seconds is None:
+        return duration_minutes
+    return ceil(video_seconds / 60)
 
 
 def check_content(content: LessonContent) -> None:

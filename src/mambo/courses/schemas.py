@@ -191,7 +191,7 @@ class LevelOut(Output):
 
 
 class LessonOut(Output):
-    """A lesson, whole."""
+    """A lesson, whole; without `duration_minutes` of its own it shows those of its Mux video of `duration_seconds`."""
 
     id: UUID
     world_id: UUID
@@ -209,6 +209,7 @@ class LessonOut(Output):
     content_json: LessonContent | None
     mux_playback_id: str | None
     mux_asset_id: str | None
+    duration_seconds: float | None
 
 
 class LevelDetails(LevelOut, kw_only=True):

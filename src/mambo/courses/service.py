@@ -5,13 +5,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from msgspec import UNSET, Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo.adapters.storage import THUMBNAIL_BYTES, PictureStore, require_picture
 from mambo.courses import rules
 from mambo.courses.models import Lesson, Level, World
-from mambo.courses.repository import LessonRepository, LevelRepository, WorldRepository
+from mambo.courses.repository import NO_VIDEO, LessonRepository, LevelRepository, WorldRepository
 from mambo.courses.schemas import (
     CourseChange,
     CourseCreate,
@@ -29,7 +31,8 @@ from mambo.courses.schemas import (
 from mambo.errors import Invalid, NotFound
 from mambo.schema import changes, to_json
 
-URLS = ("image_url", "thumbnail_url", "video_url")
+PICTURES = ("image_url", "thumbnail_url")
+URLS = (*PICTURES, "video_url")
 FIRST_LEVEL = "Level 1"
 
 
@@ -39,7 +42,8 @@ class CourseBuilder:
     What changes the structure of a course locks the course first, so that no two wait for each other in a circle.
     """
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, pictures: PictureStore | None = None) -> None:
+        self.pictures = pictures
         self.worlds = WorldRepository(session)
         self.levels = LevelRepository(session)
         self.lessons = LessonRepository(session)
@@ -48,6 +52,14 @@ class CourseBuilder:
         return [to_course(world, count) for world, count in await self.worlds.get_all_with_count()]
 
     async def create_course(self, data: CourseCreate) -> CourseOut:
+        """Make a course.
+
+        Raises:
+            Invalid: there is no picture behind a URL of our own storage.
+            Conflict: the slug is taken.
+
+        """
+        await self._check_pictures(data)
         return to_course(await self.worlds.add(World(**columns(data))), 0)
 
     async def change_course(self, world_id: UUID, data: CourseChange) -> CourseOut:
@@ -55,9 +67,11 @@ class CourseBuilder:
 
         Raises:
             NotFound: there is no such course.
+            Invalid: there is no picture behind a URL of our own storage.
             Conflict: the slug is taken.
 
         """
+        await self._check_pictures(data)
         if values := columns(data):
             await self.worlds.change(world_id, values)
         return to_course(*await self._course(world_id))
@@ -103,6 +117,10 @@ class CourseBuilder:
 
     async def create_lesson(self, world_id: UUID, data: LessonCreate) -> LessonOut:
         """Add a lesson to a course, in its first level when none is named; NotFound without the course."""
+        await self._check_pictures(data)
+        return await self._create_lesson(world_id, data)
+
+    async def _create_lesson(self, world_id: UUID, data: LessonCreate) -> LessonOut:
         await self._lock(world_id)
         values = columns(data)
         if values["level_id"] is None:
@@ -113,17 +131,19 @@ class CourseBuilder:
         """Add a lesson to a level; NotFound without."""
         if data.level_id not in {None, level_id}:
             raise Invalid.field("level_id", "is not the level in the address")
+        await self._check_pictures(data)
         world_id = await self._lock_that_of(Level, level_id, "level")
         data.level_id = level_id
-        return await self.create_lesson(world_id, data)
+        return await self._create_lesson(world_id, data)
 
     async def change_lesson(self, lesson_id: UUID, data: LessonChange) -> LessonOut:
         """Change a lesson; NotFound without."""
+        await self._check_pictures(data)
         await self._lock_that_of(Lesson, lesson_id, "lesson")
         lesson = await self._lesson(lesson_id)
         values = columns(data)
         if values.pop("delete_video"):
-            values |= {"video_url": None, "mux_playback_id": None, "mux_asset_id": None}
+            values |= {"video_url": None} | NO_VIDEO
         for name, value in values.items():
             setattr(lesson, name, value)
         await self.lessons.session.flush()
@@ -156,6 +176,12 @@ class CourseBuilder:
         if places and await self.lessons.place(world_id, [changes(place) for place in places]) < len(places):
             raise Invalid.field("lesson_id", "is not a lesson of this course: nothing was moved")
         return await self.get_course(world_id)
+
+    async def _check_pictures(self, data: Struct) -> None:
+        """Look at pictures in our own storage before anything is locked."""
+        for field in PICTURES:
+            if url := getattr(data, field, None):
+                await require_picture(self.pictures, field, url, folder="thumbnails", max_bytes=THUMBNAIL_BYTES)
 
     async def _course(self, world_id: UUID) -> tuple[World, int]:
         found = await self.worlds.get_with_count(world_id)
@@ -217,10 +243,11 @@ def to_lesson(lesson: Lesson) -> LessonOut:
         **fields
         | {
             "video_url": lesson.video_url or "",
+            "duration_minutes": rules.minutes_of(lesson.duration_minutes, lesson.duration_seconds),
             "content_json": None if content is None else msgspec.convert(content, LessonContent),
         }
     )
 
 
-async def provide_builder(session: NamedDependency[AsyncSession]) -> CourseBuilder:
-    return CourseBuilder(session)
+async def provide_builder(session: NamedDependency[AsyncSession], state: State) -> CourseBuilder:
+    return CourseBuilder(session, state.pictures)

@@ -23,7 +23,7 @@ from mambo.learning.schemas import Completion, LessonDetail, LessonView, WorldVi
 FROM_ROW = tuple(
     name
     for name in LessonView.__struct_fields__
-    if name not in {"is_completed", "is_locked", "video_url", "content_json"}
+    if name not in {"is_completed", "is_locked", "duration_minutes", "video_url", "content_json"}
 )
 
 
@@ -152,6 +152,7 @@ def visible(lesson: Lesson, visitor: Principal | None, access: Access, *, is_com
     return fields | {
         "is_completed": is_completed,
         "is_locked": access is not Access.OPEN,
+        "duration_minutes": rules.minutes_of(lesson.duration_minutes, lesson.duration_seconds),
         "video_url": (lesson.video_url or "") if access is Access.OPEN else "",
         "content_json": content,
     }

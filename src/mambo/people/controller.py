@@ -22,7 +22,7 @@ class ProfileController(Controller):
         """One's own profile."""
         return as_struct(await accounts.get(principal.user_id), Profile)
 
-    @patch("/users/me", responses=raises(409))
+    @patch("/users/me", responses=raises(409, 502, 504))
     async def change_profile(
         self,
         data: JSONBody[ProfileChange],

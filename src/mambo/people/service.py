@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo.adapters.storage import AVATAR_BYTES, PictureStore, require_picture
 from mambo.errors import Conflict, Invalid, NotFound
 from mambo.game import rules
 from mambo.guards import Role
@@ -20,7 +22,8 @@ from mambo.users.repository import ProfileRepository, UserRepository
 class Accounts:
     """Reads and changes accounts."""
 
-    def __init__(self, session: AsyncSession, now: datetime) -> None:
+    def __init__(self, session: AsyncSession, pictures: PictureStore | None, now: datetime) -> None:
+        self.pictures = pictures
         self.people = PeopleRepository(session)
         self.users = UserRepository(session)
         self.profiles = ProfileRepository(session)
@@ -43,10 +46,13 @@ class Accounts:
 
         Raises:
             Conflict: the time zone was changed less than a day ago.
-            Invalid: the time zone is unknown.
+            Invalid: the time zone is unknown, or the avatar is not a picture that this person uploaded.
 
         """
         values = changes(data)
+        if url := values.get("avatar_url"):
+            folder = f"avatars/{user_id}"
+            await require_picture(self.pictures, "avatar_url", url, folder=folder, max_bytes=AVATAR_BYTES, is_own=True)
         names = take(values, "first_name", "last_name")
         if "timezone" in values:
             await self._check_timezone(user_id, values)
@@ -92,5 +98,7 @@ def take(values: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: values.pop(name) for name in names if name in values}
 
 
-async def provide_accounts(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Accounts:
-    return Accounts(session, now)
+async def provide_accounts(
+    session: NamedDependency[AsyncSession], state: State, now: NamedDependency[datetime]
+) -> Accounts:
+    return Accounts(session, state.pictures, now)

@@ -65,6 +65,8 @@ class UserProfile(Base):
     __tablename__ = "user_profile"
     __table_args__ = (
         sa.CheckConstraint("xp >= 0", name="xp_not_negative", info={"problem": "XP cannot go below zero."}),
+        # Whether anyone still shows a picture is asked before it is deleted.
+        sa.Index("ix_user_profile_avatar_url", "avatar_url", postgresql_where=sa.text("avatar_url IS NOT NULL")),
     )
 
     user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)

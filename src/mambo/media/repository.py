@@ -1,0 +1,236 @@
+"""Questions about videos, Mux's events and pending deletions."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from mambo.adapters.mux_events import MuxEvent
+from mambo.courses.models import Lesson, World
+from mambo.db import Repository
+from mambo.media.models import FINAL, InboxEvent, MediaKind, PendingDeletion, VideoUpload
+from mambo.users.models import UserProfile
+
+ASK_AGAIN = timedelta(minutes=5)
+LEASE = timedelta(minutes=2)  # a batch of deletions is over long before
+FIRST_RETRY, LAST_RETRY = timedelta(seconds=30), timedelta(hours=6)
+
+
+class VideoRepository(Repository[VideoUpload]):
+    """Videos on their way."""
+
+    model_type = VideoUpload
+
+    async def find(self, event: MuxEvent) -> Sequence[VideoUpload]:
+        """The uploads an event may be about: by passthrough, which is our own id, then by upload, then by asset."""
+        names = {
+            VideoUpload.id: as_uuid(event.passthrough),
+            VideoUpload.mux_upload_id: event.upload_id,
+            VideoUpload.asset_id: event.asset_id,
+        }
+        fits = [column == name for column, name in names.items() if name is not None]
+        order = [sa.case((fit.is_(True), 0), else_=1) for fit in fits]
+        return (await self.session.scalars(sa.select(VideoUpload).where(sa.or_(*fits)).order_by(*order))).all()
+
+    async def lock(self, upload_id: UUID) -> VideoUpload | None:
+        """The upload, which nobody else changes until this transaction ends; its course is locked first, as always."""
+        course = (
+            sa.select(World.id)
+            .join(Lesson, Lesson.world_id == World.id)
+            .join(VideoUpload, VideoUpload.lesson_id == Lesson.id)
+            .where(VideoUpload.id == upload_id)
+        )
+        await self.session.execute(course.with_for_update(key_share=True, of=World))
+        query = sa.select(VideoUpload).where(VideoUpload.id == upload_id).with_for_update()
+        return await self.session.scalar(query, execution_options={"populate_existing": True})
+
+    async def name_at_mux(self, upload_id: UUID, mux_upload_id: str) -> list[str]:
+        """Let Mux's upload of this id be the one; returns another that an event named first.
+
+        Mux made that one too, but its answer was lost, so that nobody can send a file to it.
+        """
+        upload = await self.lock(upload_id)
+        if upload is None or upload.mux_upload_id in {None, mux_upload_id}:
+            return []
+        lost, upload.mux_upload_id = str(upload.mux_upload_id), None
+        await self.session.flush()
+        return [lost]
+
+    async def get_newest(self, lesson_id: UUID) -> VideoUpload | None:
+        query = sa.select(VideoUpload).where(VideoUpload.lesson_id == lesson_id).order_by(VideoUpload.id.desc())
+        return await self.session.scalar(query.limit(1))
+
+    async def remove_unfinished(self, lesson_id: UUID) -> None:
+        """Give up the lesson's uploads that came to nothing, or have not come to anything yet."""
+        query = sa.delete(VideoUpload).where(VideoUpload.lesson_id == lesson_id, VideoUpload.status.not_in(FINAL))
+        await self.session.execute(query)
+
+    async def remove(self, upload_id: UUID) -> None:
+        await self.session.execute(sa.delete(VideoUpload).where(VideoUpload.id == upload_id))
+
+    async def hasten(self, now: datetime) -> int:
+        """Have Mux asked about every unfinished upload now; returns how many there are."""
+        query = sa.update(VideoUpload).where(VideoUpload.ask_at.is_not(None)).values(ask_at=now)
+        return len((await self.session.scalars(query.returning(VideoUpload.id))).all())
+
+    async def claim_to_ask(self, now: datetime, *, limit: int) -> Sequence[VideoUpload]:
+        """Unfinished uploads that Mux should be asked about by now; nobody else asks for the next five minutes."""
+        due = sa.select(VideoUpload.id).where(VideoUpload.ask_at <= now)
+        due = due.order_by(VideoUpload.ask_at).limit(limit).with_for_update(skip_locked=True)
+        query = (
+            sa.update(VideoUpload)
+            .where(VideoUpload.id.in_(due.scalar_subquery()))
+            .values(ask_at=now + ASK_AGAIN)
+            .returning(VideoUpload)
+        )
+        return (await self.session.scalars(query)).all()
+
+    async def get_asset_ids(self) -> set[str]:
+        """Every asset that an upload or a lesson of ours knows, or that is about to be deleted."""
+        known: list[sa.Select[Any]] = [
+            sa.select(VideoUpload.asset_id),
+            sa.select(Lesson.mux_asset_id),
+            sa.select(PendingDeletion.name).where(PendingDeletion.kind == MediaKind.ASSET),
+        ]
+        return {name for name in await self.session.scalars(sa.union(*known)) if name is not None}
+
+    async def get_lesson_titles(self) -> dict[str, str]:
+        """The title of each lesson with a Mux video, by the asset's id."""
+        query = sa.select(Lesson.mux_asset_id, Lesson.title).where(Lesson.mux_asset_id.is_not(None))
+        return {str(asset_id): title for asset_id, title in await self.session.execute(query.order_by(Lesson.id))}
+
+
+class InboxRepository(Repository[InboxEvent]):
+    """Mux's events."""
+
+    model_type = InboxEvent
+
+    async def lock_names(self, event: MuxEvent) -> None:
+        """Let nobody else receive events of the same upload or asset until this transaction ends.
+
+        Else two events that only together say whose they are could miss each other.
+        """
+        for name in sorted({event.upload_id, event.asset_id} - {None}, key=str):
+            await self.session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
+
+    async def add_once(self, event: MuxEvent, body: bytes, *, is_applied: bool, at: datetime) -> bool:
+        """Store an event; False when it was stored before."""
+        query = (
+            insert(InboxEvent)
+            .values(
+                id=event.id,
+                type=event.type,
+                upload_id=event.upload_id,
+                asset_id=event.asset_id,
+                is_applied=is_applied,
+                body=body,
+                received_at=at,
+            )
+            .on_conflict_do_nothing()
+            .returning(InboxEvent.id)
+        )
+        return await self.session.scalar(query) is not None
+
+    async def get_unapplied(self, upload_id: str | None, asset_id: str | None) -> Sequence[InboxEvent]:
+        """Stored events of a Mux upload or asset that have had no effect yet."""
+        fits = sa.or_(InboxEvent.upload_id == upload_id, InboxEvent.asset_id == asset_id)
+        return (await self.session.scalars(sa.select(InboxEvent).where(fits, InboxEvent.is_applied.is_(False)))).all()
+
+    async def mark_applied(self, event_ids: Iterable[str]) -> None:
+        query = sa.update(InboxEvent).where(InboxEvent.id.in_(list(event_ids))).values(is_applied=True)
+        await self.session.execute(query, execution_options={"synchronize_session": False})
+
+    async def forget_before(self, moment: datetime) -> int:
+        """Delete events received before; returns how many."""
+        query = sa.delete(InboxEvent).where(InboxEvent.received_at < moment).returning(InboxEvent.id)
+        return len((await self.session.scalars(query)).all())
+
+
+class DeletionRepository(Repository[PendingDeletion]):
+    """What is to be deleted at R2 and Mux."""
+
+    model_type = PendingDeletion
+
+    async def note(self, kind: MediaKind, name: str, *, after: timedelta = timedelta()) -> None:
+        """Have something looked at after a while, and deleted if no row names it then."""
+        await self.session.execute(
+            insert(PendingDeletion).values(kind=kind, name=name, due_at=sa.func.now() + after).on_conflict_do_nothing()
+        )
+
+    async def claim(self, kinds: Sequence[MediaKind], *, limit: int) -> list[PendingDeletion]:
+        """Due deletions, which nobody else carries out for two minutes; what a row still names is let off.
+
+        The rows are locked before the names are looked for, and setting a name touches its row here: so no name can
+        come into use between the look and the deletion.
+        """
+        free = sa.func.coalesce(PendingDeletion.leased_until < sa.func.now(), sa.true())
+        due = (
+            sa.select(PendingDeletion)
+            .where(PendingDeletion.kind.in_(kinds), PendingDeletion.due_at <= sa.func.now(), free)
+            .order_by(PendingDeletion.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        found = (await self.session.scalars(due)).all()
+        named = await self._named([deletion.name for deletion in found])
+        claimed = []
+        for deletion in found:
+            if deletion.name in named:
+                await self.session.delete(deletion)
+            else:
+                deletion.leased_until = sa.func.now() + LEASE
+                deletion.attempts += 1
+                claimed.append(deletion)
+        return claimed
+
+    async def _named(self, names: list[str]) -> set[str]:
+        """Those of the names that a lesson, course or profile holds, in a field of its own or within a text."""
+        name = sa.func.unnest(sa.cast(names, sa.ARRAY(sa.Text))).column_valued("name")
+        within_course = sa.func.concat_ws(" ", World.image_url, World.thumbnail_url, World.description)
+        within_lesson = sa.func.concat_ws(" ", Lesson.thumbnail_url, Lesson.description, Lesson.content_json)
+        is_named = sa.or_(
+            sa.exists().where(UserProfile.avatar_url == name),
+            sa.exists().where(Lesson.mux_asset_id == name),
+            sa.exists().where(sa.func.strpos(within_course, name) > 0),
+            sa.exists().where(sa.func.strpos(within_lesson, name) > 0),
+        )
+        return set(await self.session.scalars(sa.select(name).where(is_named))) if names else set()
+
+    async def remove(self, kind: MediaKind, name: str) -> None:
+        """It is done."""
+        query = sa.delete(PendingDeletion).where(PendingDeletion.kind == kind, PendingDeletion.name == name)
+        await self.session.execute(query)
+
+    async def postpone(self, kind: MediaKind, name: str, error: str) -> None:
+        """It failed: try again after half a minute, twice as long each time, six hours at most."""
+        wait = sa.func.least(
+            FIRST_RETRY * sa.func.power(2, sa.func.least(PendingDeletion.attempts - 1, 20)), LAST_RETRY
+        )
+        query = (
+            sa.update(PendingDeletion)
+            .where(PendingDeletion.kind == kind, PendingDeletion.name == name)
+            .values(leased_until=None, due_at=sa.func.now() + wait, error=error)
+        )
+        await self.session.execute(query)
+
+    async def hasten(self) -> int:
+        """Make whatever failed before due now; returns how many deletions are due."""
+        query = sa.update(PendingDeletion).where(PendingDeletion.attempts > 0).values(due_at=sa.func.now())
+        await self.session.execute(query)
+        due = sa.select(sa.func.count()).where(PendingDeletion.due_at <= sa.func.now())
+        return await self.session.scalar(due) or 0
+
+    async def known(self, urls: list[str]) -> set[str]:
+        """Those of the URLs that a row names, or that are to be looked at in time."""
+        pending = sa.select(PendingDeletion.name).where(PendingDeletion.name.in_(urls))
+        return await self._named(urls) | set(await self.session.scalars(pending))
+
+
+def as_uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None

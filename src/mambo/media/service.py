@@ -1,0 +1,243 @@
+"""Videos on their way to Mux, and what Mux tells of them."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from uuid_utils.compat import uuid7
+
+from mambo.adapters.mux_events import MuxEvent, read_event
+from mambo.adapters.video import VideoHost
+from mambo.courses.models import Lesson
+from mambo.courses.repository import LessonRepository, WorldRepository
+from mambo.errors import Conflict, MamboError, NotFound, Unavailable
+from mambo.media.models import LIVE, MediaKind, VideoStatus, VideoUpload
+from mambo.media.repository import DeletionRepository, InboxRepository, VideoRepository
+from mambo.media.rules import STATUS_AT_MUX, News, concerns, merged, news_in
+from mambo.media.schemas import AssetDeletion, StartedUpload, VideoRequest, VideoState
+
+UPLOAD_LIFETIME = timedelta(hours=1)
+FIRST_QUESTION = timedelta(minutes=2)  # Mux's events are here long before, as a rule
+
+
+class Videos:
+    """Lessons' videos at Mux; Mux is called between transactions, never within one."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], host: VideoHost, now: datetime) -> None:
+        self.sessions, self.host, self.now = sessions, host, now
+
+    async def start_upload(self, data: VideoRequest, user_id: UUID, cors_origin: str) -> StartedUpload:
+        """Begin an upload; a lesson's earlier one, if it is unfinished, is given up, and its video plays on till then.
+
+        Raises:
+            NotFound: there is no such lesson.
+            Conflict: someone began another upload for the lesson meanwhile.
+            DependencyFailed, DependencyTimedOut, Unavailable: Mux did not take it; nothing was begun.
+
+        """
+        upload_id = uuid7()
+        async with self.sessions.begin() as session:
+            if data.lesson_id is not None:
+                if await WorldRepository(session).lock_that_of(Lesson, data.lesson_id) is None:
+                    raise NotFound("lesson")
+                await VideoRepository(session).remove_unfinished(data.lesson_id)
+            session.add(
+                VideoUpload(
+                    id=upload_id,
+                    lesson_id=data.lesson_id,
+                    created_by=user_id,
+                    filename=data.filename,
+                    updated_at=self.now,
+                    expires_at=self.now + UPLOAD_LIFETIME,
+                    ask_at=self.now + FIRST_QUESTION,
+                )
+            )
+        try:
+            direct = await self.host.create_upload(str(upload_id), cors_origin, int(UPLOAD_LIFETIME.total_seconds()))
+        except MamboError:
+            async with self.sessions.begin() as session:
+                await VideoRepository(session).remove(upload_id)
+            raise
+        async with self.sessions.begin() as session:
+            lost = await VideoRepository(session).name_at_mux(upload_id, direct.id)
+            is_wanted = await learn(session, upload_id, News(VideoStatus.WAITING, direct.id), self.now)
+            for unwanted in [*lost, *([] if is_wanted else [direct.id])]:
+                await DeletionRepository(session).note(MediaKind.UPLOAD, unwanted)
+        if not is_wanted:
+            raise Conflict("Another upload for this lesson was begun at the same moment: check its status.")
+        return StartedUpload(upload_id=direct.id, upload_url=direct.url)
+
+    async def check(self, lesson_id: UUID) -> VideoState:
+        """How the lesson's newest video stands, after asking Mux where that is not settled yet.
+
+        Raises:
+            NotFound: there is no such lesson.
+            DependencyFailed, DependencyTimedOut, Unavailable: Mux does not say.
+
+        """
+        async with self.sessions.begin() as session:
+            upload = await VideoRepository(session).get_newest(lesson_id)
+        if upload is not None and upload.status in LIVE:
+            await self.ask(upload)
+        async with self.sessions.begin() as session:
+            lesson = await LessonRepository(session).get_one_or_none(id=lesson_id)
+            if lesson is None:
+                raise NotFound("lesson")
+            return state_of(await VideoRepository(session).get_newest(lesson_id), lesson)
+
+    async def ask(self, upload: VideoUpload) -> None:
+        """Ask Mux how an unfinished upload stands, and store what it says."""
+        news = await self._news_of(upload)
+        if news.status is VideoStatus.WAITING and self.now > upload.expires_at:
+            news = News(VideoStatus.TIMED_OUT, upload.mux_upload_id)
+        async with self.sessions.begin() as session:
+            await learn(session, upload.id, news, self.now)
+
+    async def _news_of(self, upload: VideoUpload) -> News:
+        asset_id = upload.asset_id
+        if asset_id is None and upload.mux_upload_id is not None:
+            state = await self.host.get_upload(upload.mux_upload_id)
+            if state is not None and state.asset_id is None:
+                return News(STATUS_AT_MUX[state.status], upload.mux_upload_id, error=state.error)
+            asset_id = state.asset_id if state else None
+        if asset_id is None:
+            return News(VideoStatus.WAITING, upload.mux_upload_id)
+        asset = await self.host.get_asset(asset_id)
+        if asset is None:
+            return News(VideoStatus.ERRORED, upload.mux_upload_id, asset_id, error="Mux does not have this video.")
+        status = {"ready": VideoStatus.READY, "errored": VideoStatus.ERRORED}.get(asset.status, VideoStatus.PREPARING)
+        if status is VideoStatus.READY and asset.playback_id is None:
+            status = VideoStatus.PREPARING
+        return News(
+            status, upload.mux_upload_id, asset_id, asset.playback_id, asset.duration_seconds, error=asset.error
+        )
+
+    async def delete_asset(self, asset_id: str) -> AssetDeletion:
+        """Take an asset off its lesson and delete it at Mux, now or as soon as Mux lets us."""
+        async with self.sessions.begin() as session:
+            await forget_asset(session, asset_id, self.now)
+            await DeletionRepository(session).note(MediaKind.ASSET, asset_id)
+        try:
+            await self.host.delete_asset(asset_id)
+        except MamboError as error:
+            return AssetDeletion(status="pending", message=f"{error.detail} The video will be deleted at Mux later.")
+        async with self.sessions.begin() as session:
+            await DeletionRepository(session).remove(MediaKind.ASSET, asset_id)
+        return AssetDeletion(status="deleted", message="The video is deleted.")
+
+
+class Inbox:
+    """Mux's events: each is stored and takes effect once, in one transaction."""
+
+    def __init__(self, session: AsyncSession, now: datetime) -> None:
+        self.session, self.now = session, now
+        self.events = InboxRepository(session)
+        self.videos = VideoRepository(session)
+
+    async def receive(self, event: MuxEvent, body: bytes) -> None:
+        """Store an event with its effect; one that came before changes nothing, whatever it is about.
+
+        What fits no upload yet waits in the inbox until an upload turns out to be the one.
+        """
+        news = news_in(event)
+        await self.events.lock_names(event)
+        if not await self.events.add_once(event, body, is_applied=news is None, at=self.now) or news is None:
+            return
+        if news.status is VideoStatus.DELETED and news.asset_id is not None:
+            await forget_asset(self.session, news.asset_id, self.now)
+        for upload in await self.videos.find(event):
+            if await learn(self.session, upload.id, news, self.now):
+                await self.events.mark_applied([event.id])
+                return
+
+
+async def learn(session: AsyncSession, upload_id: UUID, news: News, now: datetime) -> bool:
+    """Add news to what is known of an upload, with what follows for its lesson.
+
+    False when the upload is gone, or the news are of another one.
+    """
+    upload = await VideoRepository(session).lock(upload_id)
+    if upload is None:
+        return False
+    known = known_of(upload)
+    if not concerns(known, news):
+        return False
+    told = merged(known, news)
+    if (told.mux_upload_id, told.asset_id) != (known.mux_upload_id, known.asset_id):
+        told = await with_earlier_events(session, told)
+    if told == known:
+        return True
+    for name in News.__struct_fields__:
+        setattr(upload, name, getattr(told, name))
+    upload.updated_at = now
+    upload.ask_at = upload.ask_at if told.status in LIVE else None
+    await session.flush()
+    is_news = told.status is VideoStatus.READY and known.status is not VideoStatus.READY
+    if is_news and upload.lesson_id is not None:
+        await LessonRepository(session).set_video(
+            upload.lesson_id, told.playback_id, told.asset_id, told.duration_seconds
+        )
+    return True
+
+
+async def with_earlier_events(session: AsyncSession, told: News) -> News:
+    """Add the stored events that had waited for the upload or asset that has just become known."""
+    inbox = InboxRepository(session)
+    applied: list[str] = []
+    for stored in await inbox.get_unapplied(told.mux_upload_id, told.asset_id):
+        news = news_in(read_event(stored.body))
+        if news is not None and concerns(told, news):
+            told = merged(told, news)
+            applied.append(stored.id)
+    await inbox.mark_applied(applied)
+    return told
+
+
+async def forget_asset(session: AsyncSession, asset_id: str, now: datetime) -> None:
+    """The asset is no more, or soon will be: its upload is at its end, and no lesson plays it."""
+    upload = await VideoRepository(session).get_one_or_none(asset_id=asset_id)
+    if upload is not None:
+        await learn(session, upload.id, News(VideoStatus.DELETED, asset_id=asset_id), now)
+    await LessonRepository(session).clear_video(asset_id)
+
+
+def known_of(upload: VideoUpload) -> News:
+    return News(**{name: getattr(upload, name) for name in News.__struct_fields__})
+
+
+def state_of(upload: VideoUpload | None, lesson: Lesson) -> VideoState:
+    """What the person who waits for a video is told: of the newest upload, or once that is over, of the lesson."""
+    status = upload.status if upload else None
+    if upload is not None and status is VideoStatus.ERRORED:
+        message = f"The video cannot be used: {upload.error or 'Mux does not say why.'}"
+        return VideoState(status="error", playback_id=None, asset_id=upload.asset_id, message=message)
+    if upload is not None and status is VideoStatus.WAITING:
+        return VideoState(
+            status="waiting", playback_id=None, asset_id=None, message="The video has not been uploaded yet."
+        )
+    if upload is not None and status in LIVE:
+        return VideoState(
+            status="processing", playback_id=None, asset_id=upload.asset_id, message="The video is being prepared."
+        )
+    if lesson.mux_playback_id is not None:
+        return VideoState(
+            status="ready",
+            playback_id=lesson.mux_playback_id,
+            asset_id=lesson.mux_asset_id,
+            message="The video is ready.",
+        )
+    return VideoState(status="none", playback_id=None, asset_id=None, message="This lesson has no video.")
+
+
+async def provide_videos(state: State, now: NamedDependency[datetime]) -> Videos:
+    if state.video is None:
+        raise Unavailable(
+            "Video is not configured: set MUX_TOKEN_ID, MUX_TOKEN_SECRET and MUX_WEBHOOK_SECRET.", code="not_configured"
+        )
+    return Videos(state.sessions, state.video, now)
+
+
+async def provide_inbox(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Inbox:
+    return Inbox(session, now)

@@ -1,0 +1,176 @@
+"""Asks Mux what no event told, deletes what nothing names any more, and finds what belongs to nothing.
+
+Each step takes its rows with SKIP LOCKED and a lease, so any number of workers may run it at once.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, timedelta
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+from litestar.datastructures import State
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from mambo.adapters.storage import PictureStore
+from mambo.adapters.video import UploadStatus, VideoHost
+from mambo.clock import Clock
+from mambo.errors import MamboError, Unavailable
+from mambo.media.models import MediaKind
+from mambo.media.repository import DeletionRepository, InboxRepository, VideoRepository
+from mambo.media.service import Videos
+
+log = structlog.get_logger(__name__)
+
+BATCH = 10
+EVENTS_KEPT = timedelta(days=30)
+YOUNG = timedelta(hours=24)  # a picture may still be on its way to the form that names it
+
+
+class Tally(Struct):
+    """What came of one batch; `failed` holds a sentence for each that failed."""
+
+    done: int
+    failed: list[str]
+
+    @property
+    def total(self) -> int:
+        return self.done + len(self.failed)
+
+
+class Upkeep:
+    """The chores; without a host or a store, what needs them is left alone."""
+
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        host: VideoHost | None,
+        store: PictureStore | None,
+        clock: Clock,
+    ) -> None:
+        self.sessions, self.host, self.store, self.clock = sessions, host, store, clock
+
+    async def do_what_is_due(self) -> None:
+        """Go through everything that is due once; what fails is logged and stays due."""
+        for tally in (await self.ask_mux(), await self.delete_due()):
+            for failure in tally.failed:
+                log.warning("upkeep failed", reason=failure)
+        await self.forget_events()
+
+    async def ask_mux(self) -> Tally:
+        """Ask Mux about a batch of unfinished uploads that are due; each is due once in five minutes."""
+        if self.host is None:
+            return Tally(0, [])
+        now = self.clock()
+        async with self.sessions.begin() as session:
+            uploads = await VideoRepository(session).claim_to_ask(now, limit=BATCH)
+        videos = Videos(self.sessions, self.host, now)
+        tally = Tally(0, [])
+        for upload in uploads:
+            try:
+                await videos.ask(upload)
+                tally.done += 1
+            except MamboError as error:
+                tally.failed.append(f"Video upload {upload.id}: {error.detail}")
+        return tally
+
+    async def delete_due(self) -> Tally:
+        """Delete a batch of what is due at R2 and Mux; what fails is tried again later, ever less often."""
+        kinds = [MediaKind.PICTURE] if self.store else []
+        kinds += [MediaKind.ASSET, MediaKind.UPLOAD] if self.host else []
+        async with self.sessions.begin() as session:
+            deletions = await DeletionRepository(session).claim(kinds, limit=BATCH)
+        tally = Tally(0, [])
+        for deletion in deletions:
+            try:
+                asset_id = await self._delete(deletion.kind, deletion.name)
+            except MamboError as error:
+                tally.failed.append(f"Deleting {deletion.kind} {deletion.name}: {error.detail}")
+                async with self.sessions.begin() as session:
+                    await DeletionRepository(session).postpone(deletion.kind, deletion.name, error.detail)
+            else:
+                tally.done += 1
+                async with self.sessions.begin() as session:
+                    if asset_id is not None:
+                        await DeletionRepository(session).note(MediaKind.ASSET, asset_id)
+                    await DeletionRepository(session).remove(deletion.kind, deletion.name)
+        return tally
+
+    async def _delete(self, kind: MediaKind, name: str) -> str | None:
+        """Delete one thing; an upload that became an asset answers the asset's id, to be deleted next."""
+        if kind is MediaKind.PICTURE and self.store is not None:
+            if (key := own_key(self.store, name)) is not None:
+                await self.store.delete(key)
+        elif self.host is not None:
+            if kind is MediaKind.ASSET:
+                await self.host.delete_asset(name)
+            elif not await self.host.cancel_upload(name) and (upload := await self.host.get_upload(name)):
+                if upload.status is UploadStatus.WAITING:
+                    raise Unavailable("Mux did not cancel the upload.")
+                return upload.asset_id
+        return None
+
+    async def hasten(self) -> tuple[int, int]:
+        """Make all unfinished uploads and all deletions that failed due now; returns how many of each are due."""
+        async with self.sessions.begin() as session:
+            uploads = await VideoRepository(session).hasten(self.clock())
+            deletions = await DeletionRepository(session).hasten()
+        return uploads, deletions
+
+    async def forget_events(self) -> int:
+        """Delete Mux's events that are older than 30 days; returns how many."""
+        async with self.sessions.begin() as session:
+            return await InboxRepository(session).forget_before(self.clock() - EVENTS_KEPT)
+
+    async def compare_assets(self) -> tuple[list[str], list[str]]:
+        """The assets of this Mux environment that nothing here knows, and the lessons whose asset it does not have."""
+        if self.host is None:
+            return [], []
+        at_mux = {asset.id async for asset in self.host.list_assets()}
+        async with self.sessions.begin() as session:
+            known = await VideoRepository(session).get_asset_ids()
+            titles = await VideoRepository(session).get_lesson_titles()
+        orphans = sorted(at_mux - known)
+        return orphans, [f"{title} ({asset_id})" for asset_id, title in titles.items() if asset_id not in at_mux]
+
+    async def orphaned_pictures(self) -> list[str]:
+        """The URLs of pictures in the bucket, older than a day, that nothing names and that are not due to go."""
+        if self.store is None:
+            return []
+        old = self.clock() - YOUNG
+        urls = [
+            self.store.public_url(stored.key)
+            for folder in ("avatars/", "thumbnails/")
+            async for stored in self.store.list_keys(folder)
+            if stored.modified_at < old
+        ]
+        async with self.sessions.begin() as session:
+            known = await DeletionRepository(session).known(urls)
+        return [url for url in urls if url not in known]
+
+
+def own_key(store: PictureStore, url: str) -> str | None:
+    """The key of a picture of ours; None for any other URL, which is not ours to delete."""
+    try:
+        return store.key_of(url)
+    except ValueError:
+        return None
+
+
+def upkeep_of(state: State) -> Upkeep:
+    return Upkeep(state.sessions, state.video, state.pictures, state.clock)
+
+
+@contextmanager
+def running(upkeep: Upkeep, *, every: float) -> Iterator[None]:
+    """Do what is due every so many seconds, beside the requests, until the block ends."""
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    trigger = IntervalTrigger(seconds=every, jitter=every / 4)  # so that workers spread out
+    scheduler.add_job(upkeep.do_what_is_due, trigger, coalesce=True, max_instances=1)
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=False)
