@@ -39,7 +39,7 @@ def main() -> None:
 @click.option("--no-demo", is_flag=True, help="Do not load the demo courses.")
 @data_dir_option
 def serve(host: str, port: int, workers: int, reload: bool, no_demo: bool, data_dir: Path) -> None:  # noqa: FBT001
-    """Serve the API; without DATABASE_URL, on an embedded PostgreSQL.
+    """Serve the API; without DATABASE_URL, on an embedded PostgreSQL; without MUX_* and AWS_*, with stand-ins for both.
 
     It migrates the database first. In development it also makes a local admin, whose password it prints and keeps
     in DATA_DIR/admin.json, and loads two demo courses, once. Ctrl-C stops everything.
@@ -52,7 +52,7 @@ def serve(host: str, port: int, workers: int, reload: bool, no_demo: bool, data_
         stack.enter_context(serving.stopped_by_signals())
         listener = stack.enter_context(serving.listen(host, port))
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-        settings = stack.enter_context(serving.prepared_environment(data_dir))
+        settings = stack.enter_context(serving.prepared_environment(data_dir, address))
         click.echo("Migrating the database")
         serving.upgrade(settings.database_url)
         admin = None if settings.is_production else serving.prepare_school(settings, data_dir, with_demo=not no_demo)
@@ -92,6 +92,29 @@ def check(data_dir: Path) -> None:
         sys.exit(1)
     else:
         click.echo("Fine for development; production would refuse to start.", err=True)
+
+
+@main.group()
+def media() -> None:
+    """Look after pictures and videos."""
+
+
+@media.command("reconcile")
+@data_dir_option
+def media_reconcile(data_dir: Path) -> None:
+    """Ask Mux about every unfinished video, delete what is due, and list what belongs to nothing.
+
+    A server does the same in the background, a little at a time. It is safe to run beside one, and again. It fails
+    when R2 or Mux did, after it has done what it could.
+    """
+    from mambo import reconciling, serving
+
+    with ExitStack() as stack:
+        stack.enter_context(serving.stopped_by_signals())
+        settings = stack.enter_context(serving.prepared_environment(data_dir, None))
+        stack.enter_context(serving.database_errors_told(settings.database_url))
+        if not reconciling.reconcile(settings):
+            sys.exit(1)
 
 
 @main.group()

@@ -23,7 +23,15 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from mambo.db import alembic_config
-from mambo.settings import Settings, SettingsError, async_database_url, environment, load_settings
+from mambo.settings import (
+    VENDORS,
+    Settings,
+    SettingsError,
+    async_database_url,
+    environment,
+    find_half_configured,
+    load_settings,
+)
 
 if TYPE_CHECKING:
     from mambo.devkit.demo import Admin
@@ -46,8 +54,11 @@ def database(data_dir: Path) -> Iterator[str]:
 
 
 @contextmanager
-def prepared_environment(data_dir: Path) -> Iterator[Settings]:
-    """The settings, with what development may leave out made up: workers find it all in the environment."""
+def prepared_environment(data_dir: Path, address: str | None) -> Iterator[Settings]:
+    """The settings, with what development may leave out made up: workers find it all in the environment.
+
+    `address` is where the API will answer; None for a command that works beside it.
+    """
     given = environment()
     with ExitStack() as stack, settings_errors_told():
         if given.get("MAMBO_ENV", "development") == "development":
@@ -58,7 +69,34 @@ def prepared_environment(data_dir: Path) -> Iterator[Settings]:
                 load_settings({**environment(), "DATABASE_URL": "postgresql://"})  # a mistake is told before the start
                 click.echo(f"Starting PostgreSQL in {data_dir}")
                 os.environ["DATABASE_URL"] = stack.enter_context(embedded(data_dir))
+            os.environ |= stack.enter_context(vendors(data_dir, given, address))
         yield load_settings(environment())
+
+
+@contextmanager
+def vendors(data_dir: Path, given: dict[str, str], address: str | None) -> Iterator[dict[str, str]]:
+    """The variables of the stand-ins for R2 and Mux, of those that are not configured, while they are needed."""
+    if problems := find_half_configured(given):
+        raise SettingsError(" ".join(problems))
+    missing = [vendor for vendor, names in VENDORS.items() if not given.keys() & set(names)]
+    if not missing:
+        yield {}
+        return
+    with ExitStack() as stack:
+        try:
+            from mambo.devkit.vendors import STAND_INS, stand_ins  # noqa: PLC0415 - only development has it
+
+            webhook_url = f"{local(address)}/api/mux/webhook" if address else None
+            variables = stack.enter_context(stand_ins(data_dir, missing, webhook_url=webhook_url))
+        except ImportError as error:
+            raise click.ClickException(
+                f"{error} Set the variables of {' and '.join(missing)}, or run `uv sync`."
+            ) from None
+        except OSError as error:
+            raise click.ClickException(str(error)) from None
+        for vendor in missing if address else []:
+            click.echo(f"{vendor} is not configured: {STAND_INS[vendor].format(folder=data_dir)} stands in for it")
+        yield variables
 
 
 @contextmanager
@@ -158,7 +196,7 @@ def run_server(listener: socket.socket, *, workers: int, reload: bool) -> None:
 
 def announce_ready(address: str) -> None:
     """Print `ready` once the API answers, from a thread that watches for it."""
-    url = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") + "/health/ready"
+    url = f"{local(address)}/health/ready"
     pause = threading.Event()
 
     def watch() -> None:
@@ -171,6 +209,11 @@ def announce_ready(address: str) -> None:
                 pause.wait(0.1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def local(address: str) -> str:
+    """The address as this machine reaches it."""
+    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 @contextmanager
