@@ -33,6 +33,13 @@ def test_the_old_spellings_are_marked_deprecated_and_no_other(api_description: d
     assert marked == DEPRECATED
 
 
+def test_a_body_that_may_be_absent_is_documented_so(api_description: dict[str, Any]) -> None:
+    body = api_description["paths"]["/api/mux/upload-url"]["post"]["requestBody"]
+
+    assert body["required"] is False
+    assert body["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/VideoRequest"}
+
+
 def test_signing_in_documents_json_and_the_form(api_description: dict[str, Any]) -> None:
     body = api_description["paths"]["/api/auth/token"]["post"]["requestBody"]
 

@@ -385,6 +385,13 @@ GUESSED_KEYS = {
     "a key that looks like a default": "change-me-q8ZbW5uTgN1mYhPd7LsEaC4iRfQ9xB",
     "a repetitive key": "dance" * 10,
 }
+R2 = {
+    "AWS_ACCESS_KEY_ID": "aws-id-83",
+    "AWS_SECRET_ACCESS_KEY": "aws-secret-84",
+    "AWS_ENDPOINT_URL": "https://r2.example",
+    "AWS_BUCKET_NAME": "pictures",
+    "R2_PUBLIC_DOMAIN": "cdn.example",
+}
 MISTAKES = {
     "a taken port": Refused(("127.0.0.1:{port}", "--port"), {}, options=("--port", "{port}")),
     "a data directory below a file": Refused(("a-file/data", "--data-dir"), {}, options=("--data-dir", "a-file/data")),
@@ -395,6 +402,12 @@ MISTAKES = {
         ("DATABASE_URL",), {"DATABASE_URL": "mysql://mambo:horse-staple@127.0.0.1/mambo"}, ("horse-staple",)
     ),
     "a number that is none": Refused(("JWT_EXPIRATION_DAYS",), {"JWT_EXPIRATION_DAYS": "abc"}),
+    "half of Mux in development": Refused(
+        ("MUX_TOKEN_ID", "MUX_WEBHOOK_SECRET"), {"MUX_TOKEN_SECRET": "mux-82"}, ("mux-82",)
+    ),
+    "a storage without a scheme": Refused(
+        ("AWS_ENDPOINT_URL",), R2 | {"AWS_ENDPOINT_URL": "r2-83.example"}, ("r2-83", "aws-secret-84")
+    ),
     "an environment that does not exist": Refused(("MAMBO_ENV",), {"MAMBO_ENV": "prodution"}),
 }
 UNSAFE = {

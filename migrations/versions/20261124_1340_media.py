@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("filename", sa.Text(), nullable=True),
         sa.Column("status", words("videostatus", *VIDEO_STATUS), nullable=False),
-        sa.Column("mux_upload_id", sa.Text(), nullable=True),
+        sa.Column("mux_upload_id", sa.Text(), nullable=False),
         sa.Column("asset_id", sa.Text(), nullable=True),
         sa.Column("playback_id", sa.Text(), nullable=True),
         sa.Column("duration_seconds", sa.Float(), nullable=True),
@@ -166,7 +166,7 @@ def upgrade() -> None:
     """)
     op.execute("""
         CREATE TRIGGER video_upload_notes_itself AFTER DELETE ON video_upload FOR EACH ROW
-        WHEN (OLD.mux_upload_id IS NOT NULL AND OLD.status NOT IN ('ready', 'deleted'))
+        WHEN (OLD.status NOT IN ('ready', 'deleted'))
         EXECUTE FUNCTION note_upload()
     """)
 

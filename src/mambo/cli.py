@@ -7,7 +7,17 @@ from pathlib import Path
 import click
 from dotenv import load_dotenv
 
-from mambo.settings import SettingsError, check_environment_name, environment, find_problems, load_settings, masked
+from mambo.settings import (
+    STAND_INS,
+    SettingsError,
+    check_environment_name,
+    environment,
+    find_half_configured,
+    find_not_configured,
+    find_problems,
+    load_settings,
+    masked,
+)
 
 data_dir_option = click.option(
     "--data-dir",
@@ -82,13 +92,15 @@ def check(data_dir: Path) -> None:
         shown |= {name: made[name] for name in missing}
     for name, value in shown.items():
         click.echo(f"{name:<24}{'(not set)' if name in missing and is_production else value}")
+    for vendor in [] if is_production else find_not_configured(given):
+        click.echo(f"{vendor} is not configured: `mambo serve` starts {STAND_INS[vendor].format(folder=data_dir)}.")
     problems = [f"{name} is not set." for name in missing] if is_production else []
     problems += [p for p in find_problems(settings) if not any(p.startswith(name) for name in missing)]
     for problem in problems:
         click.echo(f"! {problem}", err=True)
     if not problems:
         click.echo("Nothing is missing.")
-    elif is_production:
+    elif is_production or find_half_configured(given):
         sys.exit(1)
     else:
         click.echo("Fine for development; production would refuse to start.", err=True)

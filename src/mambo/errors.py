@@ -23,7 +23,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from mambo.validation import FieldProblem, describe
+from mambo.validation import ABSENT_BODY, FieldProblem, describe, is_body_required
 
 log = structlog.get_logger(__name__)
 
@@ -177,9 +177,9 @@ def as_mambo_error(error: Exception, annotations: dict[str, Any]) -> MamboError 
             # Litestar drops the path into a body that is a list; msgspec's own message still has it.
             _, _, in_list = str(error.__cause__).partition(" - at `$.data[")
             path = f"data.[{in_list.rstrip('`')}" if in_list else None
-            return invalid(
-                [describe(path or problem.get("key", ""), problem["message"], annotations) for problem in extra]
-            )
+            # It also reports an absent body that may be absent, where a parameter is wrong.
+            told = [problem for problem in extra if problem["message"] != ABSENT_BODY or is_body_required(annotations)]
+            return invalid([describe(path or p.get("key", ""), p["message"], annotations) for p in told])
         case msgspec.ValidationError():
             message, _, path = str(error).partition(" - at `$")
             return invalid([describe(path.strip(".`"), message, annotations)])

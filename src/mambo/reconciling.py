@@ -1,6 +1,7 @@
 """`mambo media reconcile`: all of the upkeep at once, for a person to watch."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -15,6 +16,7 @@ from mambo import db
 from mambo.app import picture_store, video_host
 from mambo.clock import utc_now
 from mambo.errors import MamboError
+from mambo.logs import configure_logging
 from mambo.settings import Settings
 from mambo.upkeep.service import Tally, Upkeep
 
@@ -49,7 +51,9 @@ async def work(settings: Settings) -> list[Line]:
         stack.push_async_callback(engine.dispose)
         store = await stack.enter_async_context(picture_store(settings))
         host = stack.enter_context(video_host(settings))
-        progress = stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
+        console = Console(stderr=True, quiet=not sys.stderr.isatty())
+        progress = stack.enter_context(Progress(*columns, console=console, transient=True))
+        configure_logging(is_production=settings.is_production)  # now, so that lines go above the progress
         upkeep = Upkeep(async_sessionmaker(engine, expire_on_commit=False), host, store, utc_now)
         unfinished, deletions = await upkeep.hasten()
         asked = await in_batches(progress, "Asking Mux about unfinished videos", upkeep.ask_mux, unfinished)

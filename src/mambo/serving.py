@@ -19,17 +19,19 @@ import click
 import uvicorn
 from alembic import command as alembic
 from alembic.util import CommandError
+from sqlalchemy.exc import ProgrammingError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from mambo.db import alembic_config
 from mambo.settings import (
-    VENDORS,
+    STAND_INS,
     Settings,
     SettingsError,
     async_database_url,
     environment,
     find_half_configured,
+    find_not_configured,
     load_settings,
 )
 
@@ -62,12 +64,15 @@ def prepared_environment(data_dir: Path, address: str | None) -> Iterator[Settin
     given = environment()
     with ExitStack() as stack, settings_errors_told():
         if given.get("MAMBO_ENV", "development") == "development":
+            if problems := find_half_configured(given):  # in production `load_settings` refuses that
+                raise SettingsError(" ".join(problems))
             make_folder(data_dir)
             if "SECRET_KEY" not in given:
                 os.environ["SECRET_KEY"] = local_secret(data_dir / "secret_key")
             if "DATABASE_URL" not in given:
                 load_settings({**environment(), "DATABASE_URL": "postgresql://"})  # a mistake is told before the start
-                click.echo(f"Starting PostgreSQL in {data_dir}")
+                if address:  # beside a server it may run already
+                    click.echo(f"Starting PostgreSQL in {data_dir}")
                 os.environ["DATABASE_URL"] = stack.enter_context(embedded(data_dir))
             os.environ |= stack.enter_context(vendors(data_dir, given, address))
         yield load_settings(environment())
@@ -76,15 +81,13 @@ def prepared_environment(data_dir: Path, address: str | None) -> Iterator[Settin
 @contextmanager
 def vendors(data_dir: Path, given: dict[str, str], address: str | None) -> Iterator[dict[str, str]]:
     """The variables of the stand-ins for R2 and Mux, of those that are not configured, while they are needed."""
-    if problems := find_half_configured(given):
-        raise SettingsError(" ".join(problems))
-    missing = [vendor for vendor, names in VENDORS.items() if not given.keys() & set(names)]
+    missing = find_not_configured(given)
     if not missing:
         yield {}
         return
     with ExitStack() as stack:
         try:
-            from mambo.devkit.vendors import STAND_INS, stand_ins  # noqa: PLC0415 - only development has it
+            from mambo.devkit.vendors import stand_ins  # noqa: PLC0415 - only development has it
 
             webhook_url = f"{local(address)}/api/mux/webhook" if address else None
             variables = stack.enter_context(stand_ins(data_dir, missing, webhook_url=webhook_url))
@@ -240,7 +243,7 @@ def settings_errors_told() -> Iterator[None]:
 
 @contextmanager
 def database_errors_told(url: str) -> Iterator[None]:
-    """Say in a sentence why a migration did not run, without the password."""
+    """Say in a sentence why the database could not be worked with, without the password."""
     parts = urlsplit(url)
     where = f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
     try:
@@ -251,6 +254,10 @@ def database_errors_told(url: str) -> Iterator[None]:
         raise click.ClickException(
             f"The database at {where} refused the connection ({error}): check DATABASE_URL."
         ) from None
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) not in {"42P01", "42703"}:  # an unknown table or column
+            raise
+        raise click.ClickException("The database is not migrated to this version: run `mambo db upgrade`.") from None
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
         raise click.ClickException(
             f"The database at {where} does not answer: check DATABASE_URL, and that PostgreSQL runs there."

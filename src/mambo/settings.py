@@ -22,6 +22,12 @@ VENDORS = {
     "Mux": ("MUX_TOKEN_ID", "MUX_TOKEN_SECRET", "MUX_WEBHOOK_SECRET"),
     "R2": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_BUCKET_NAME", "R2_PUBLIC_DOMAIN"),
 }
+# What development has in the place of a vendor that is not configured.
+STAND_INS = {
+    "Mux": "an emulator that plays nothing and keeps its uploads in {folder}/mux",
+    "R2": "a local picture storage in {folder}/storage",
+}
+HOST = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)*(?!-)[a-z0-9-]{1,63}(?<!-)\.?|[0-9a-f.]*:[0-9a-f:.]*")
 
 
 class SettingsError(Exception):
@@ -103,6 +109,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         reason, _, variable = str(error).partition(" - at `$.")
         raise SettingsError(f"{variable.rstrip('`')} cannot be used: {re.sub(r', got.*', '', reason)}.") from None
     settings = msgspec.structs.replace(settings, database_url=async_database_url(settings.database_url))
+    check_web_addresses(settings)
     if settings.is_production and (problems := find_problems(settings)):
         raise SettingsError(" ".join(problems))
     return settings
@@ -150,6 +157,38 @@ def async_database_url(url: str) -> str:
     return urlunsplit(parts._replace(scheme="postgresql+asyncpg", query=urlencode(query, safe="/")))
 
 
+def check_web_addresses(settings: Settings) -> None:
+    """Refuse addresses of Mux and of the storage that nothing could be sent to.
+
+    Raises:
+        SettingsError: one is not the http or https URL that is needed.
+
+    """
+    endpoint, domain, bucket = settings.aws_endpoint_url, settings.r2_public_domain, settings.aws_bucket_name
+    if not is_web_address(settings.mux_api_url):
+        raise SettingsError("MUX_API_URL must be an http or https URL, as in https://api.mux.com.")
+    # Cloudflare shows the two as one, and the bucket would come twice then.
+    if endpoint and (not is_web_address(endpoint) or urlsplit(endpoint).path.strip("/") == bucket):
+        raise SettingsError(
+            "AWS_ENDPOINT_URL must be an http or https URL without the bucket, "
+            "as in https://ACCOUNT.r2.cloudflarestorage.com."
+        )
+    if domain and not is_web_address(domain if "://" in domain else f"https://{domain}"):
+        raise SettingsError(
+            "R2_PUBLIC_DOMAIN must be a host, or an http or https URL, as in https://pictures.example.com."
+        )
+
+
+def is_web_address(url: str) -> bool:
+    """Whether it is an http or https URL to which a path can be added, and that carries no password."""
+    try:
+        parts = urlsplit(url)
+        is_readable = parts.port != 0 and not re.search(r"[\s?#@\\]", url)
+    except ValueError:
+        return False
+    return is_readable and parts.scheme in {"http", "https"} and bool(HOST.fullmatch(parts.hostname or ""))
+
+
 def find_problems(settings: Settings) -> list[str]:
     """Sentences about what production refuses to start with; none holds a value."""
     problems = []
@@ -163,6 +202,9 @@ def find_problems(settings: Settings) -> list[str]:
         problems.append(
             "CORS_ORIGINS must name each web client's origin, as in https://app.example.com, and never `*`."
         )
+    mux = urlsplit(settings.mux_api_url)
+    if mux.scheme == "http" and mux.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        problems.append("MUX_API_URL must be https: each request to it carries the token.")
     given = {name for names in VENDORS.values() for name in names if getattr(settings, name.lower()) is not None}
     return problems + find_half_configured(given)
 
@@ -175,6 +217,11 @@ def find_half_configured(given: Collection[str]) -> list[str]:
         if 0 < len(missing) < len(names):
             problems.append(f"{vendor} is half configured: set {', '.join(missing)} too, or none of its variables.")
     return problems
+
+
+def find_not_configured(given: Collection[str]) -> list[str]:
+    """The vendors of which no variable is among those given."""
+    return [vendor for vendor, names in VENDORS.items() if not set(names) & set(given)]
 
 
 def masked(settings: Settings) -> dict[str, str]:

@@ -18,6 +18,8 @@ class FieldProblem(Struct, frozen=True):
     code: str
 
 
+ABSENT_BODY = "'data'"  # Litestar's whole message
+
 # msgspec's messages, as sentences: pattern, rest of a sentence that begins with the field's name, code.
 PHRASES = (
     (r"Object missing required field `(?P<field>.+)`", "is required", "missing"),
@@ -47,7 +49,7 @@ PHRASES = (
 
 def describe(path: str, message: str, annotations: dict[str, Any]) -> FieldProblem:
     """Put msgspec's `message` about `path` into words; `annotations` are those of the handler's parameters."""
-    if message == "'data'":
+    if message == ABSENT_BODY:
         return FieldProblem("body", "is required as JSON", "missing")
     field = path.removeprefix("data").removeprefix(".")
     for pattern, phrase, code in PHRASES:
@@ -62,18 +64,23 @@ def describe(path: str, message: str, annotations: dict[str, Any]) -> FieldProbl
 
 
 def accepted_values(field: str, annotations: dict[str, Any]) -> list[str]:
-    """The values of the enumeration that `field` is declared with, found by walking the declarations to it."""
+    """The values of the enumeration or literal that `field` is declared with, found by walking the declarations."""
     names = re.sub(r"\[[^]]*\]", "", field).split(".")
     found = [annotations[names[0]]] if names[0] in annotations else [annotations.get("data")]
     for name in names if names[0] not in annotations else names[1:]:
         structs = [t for t in parts_of(found) if isinstance(t, type) and issubclass(t, Struct)]
         found = [hints[name] for hints in map(typing.get_type_hints, structs) if name in hints]
-    enums = [t for t in parts_of(found) if isinstance(t, type) and issubclass(t, enum.Enum)]
-    return [str(member.value) for kind in enums for member in kind]
+    kinds = list(parts_of(found))
+    enums = [t for t in kinds if isinstance(t, type) and issubclass(t, enum.Enum)]
+    return [t for t in kinds if isinstance(t, str)] + [str(member.value) for kind in enums for member in kind]
+
+
+def is_body_required(annotations: dict[str, Any]) -> bool:
+    return type(None) not in parts_of([annotations.get("data")])
 
 
 def parts_of(annotations: list[Any]) -> Iterator[Any]:
-    """The types that annotations are made of: out of unions, lists and Annotated."""
+    """The types and literal values that annotations are made of: out of unions, lists, Literal and Annotated."""
     for annotation in annotations:
         inside = typing.get_args(annotation)
         if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:

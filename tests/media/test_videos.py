@@ -112,6 +112,21 @@ async def test_the_lesson_and_the_filename_may_come_in_the_query(school: School,
     assert await school.scalar(sa.select(VideoUpload.filename)) == "a.mp4"
 
 
+async def test_the_query_adds_what_the_body_does_not_say(school: School, mux: MuxEmulator) -> None:
+    admin, lesson = await begin(school)
+
+    await admin.post(f"/api/mux/upload-url?lesson_id={lesson.id}&filename=b.mp4", {"filename": "a.mp4"})
+
+    [upload] = await rows(school)
+    assert (upload.lesson_id, upload.filename) == (lesson.id, "a.mp4")
+
+
+async def test_a_wrong_lesson_in_the_query_is_told_without_asking_for_a_body(school: School) -> None:
+    response = await (await school.admin()).post("/api/mux/upload-url?lesson_id=abc")
+
+    assert (response.status_code, response.json()["detail"]) == (422, "lesson_id must be a UUID.")
+
+
 async def test_an_upload_may_be_for_no_lesson_yet(school: School, mux: MuxEmulator) -> None:
     admin = await school.admin()
 
@@ -204,21 +219,30 @@ async def test_a_file_for_an_upload_that_was_replaced_changes_nothing(school: Sc
     assert (await admin.get(f"/api/admin/lessons/{lesson.id}")).json()["mux_playback_id"] is None
 
 
-async def test_uploads_that_are_begun_at_once_leave_one(school: School, mux: MuxEmulator) -> None:
-    """Those that lost are told so, and are cancelled at Mux."""
+async def test_of_uploads_that_are_begun_at_once_one_is_left(school: School, mux: MuxEmulator) -> None:
+    """The others are to be cancelled at Mux."""
     admin, lesson = await begin(school)
 
-    responses = await asyncio.gather(
-        *(admin.post("/api/mux/upload-url", {"lesson_id": str(lesson.id)}) for _ in range(8))
-    )
+    started = await asyncio.gather(*(upload_of(admin, lesson) for _ in range(8)))
 
-    statuses = [response.status_code for response in responses]
     [kept] = await rows(school)
-    created = {seen.path for seen in mux.requests if seen.method == "POST"}
-    assert set(statuses) <= {200, 409}
-    assert created == {"/video/v1/uploads"}
-    assert kept.mux_upload_id in {response.json().get("upload_id") for response in responses}
-    assert len(await pending(school)) == 7
+    others = {one["upload_id"] for one in started} - {kept.mux_upload_id}
+    assert len(others) == 7
+    assert await pending(school) == {(MediaKind.UPLOAD, upload_id) for upload_id in others}
+
+
+async def test_an_upload_that_mux_does_not_take_leaves_the_one_before(school: School, mux: MuxEmulator) -> None:
+    admin, lesson = await begin(school)
+    before = await upload_of(admin, lesson)
+    mux.faults = Faults(rest=RestFault(kind="server_error", count=None))
+
+    refused = await admin.post("/api/mux/upload-url", {"lesson_id": str(lesson.id)})
+    mux.faults = Faults()
+    await put_file(before["upload_url"])
+    await settle(mux)
+
+    assert refused.status_code == 502
+    assert (await status_of(admin, lesson))["status"] == "ready"
 
 
 async def rows(school: School) -> list[VideoUpload]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote, unquote, urlsplit
 
 import structlog
@@ -67,6 +67,7 @@ class ListedObject(Struct, frozen=True):
     modified_at: datetime
 
 
+@runtime_checkable  # Litestar checks what it injects
 class PictureStore(Protocol):
     """Where pictures are; whatever calls it raises Unavailable, DependencyTimedOut or DependencyFailed."""
 

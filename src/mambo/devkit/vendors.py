@@ -11,11 +11,6 @@ import psutil
 
 from mambo.devkit.mux import mux_emulator
 
-STAND_INS = {
-    "R2": "a local picture storage in {folder}/storage",
-    "Mux": "an emulator that plays nothing and keeps its uploads in {folder}/mux",
-}
-
 
 class Running(msgspec.Struct):
     """Stand-ins that run, as `stand-ins.json` says: whose they are, and the variables that lead to them."""

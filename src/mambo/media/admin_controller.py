@@ -23,8 +23,10 @@ from mambo.openapi import raises
 from mambo.schema import LINE
 
 Videos_ = NamedDependency[Videos]
-LessonId = Annotated[UUID | None, QueryParameter(description="The lesson, where there is no body")]
-Filename = Annotated[str | None, QueryParameter(max_length=200, pattern=LINE, description="As in the body")]
+LessonId = Annotated[UUID | None, QueryParameter(description="The lesson, where the body does not name it")]
+Filename = Annotated[
+    str | None, QueryParameter(max_length=200, pattern=LINE, description="Where the body does not say it")
+]
 VENDOR = raises(502, 503, 504)
 
 
@@ -33,7 +35,7 @@ class VideoController(Controller):
     tags = ("Video",)
     dependencies = {"videos": Provide(provide_videos)}
 
-    @post("/upload-url", guards=[requires_admin], status_code=200, responses=raises(404, 409) | VENDOR)
+    @post("/upload-url", guards=[requires_admin], status_code=200, responses=raises(404) | VENDOR)
     async def start_upload(
         self,
         request: Request[Any, Any, Any],
@@ -45,7 +47,8 @@ class VideoController(Controller):
         filename: Filename = None,
     ) -> StartedUpload:
         """Where to PUT a lesson's new video, whole or in chunks; the old one plays until the new one is ready."""
-        wanted = data or VideoRequest(lesson_id=lesson_id, filename=filename)
+        body = data or VideoRequest()
+        wanted = VideoRequest(lesson_id=body.lesson_id or lesson_id, filename=body.filename or filename)
         return await videos.start_upload(wanted, principal.user_id, cors_origin(request, state))
 
     @post("/check-upload-status", guards=[requires_admin], status_code=200, responses=raises(404) | VENDOR)

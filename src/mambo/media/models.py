@@ -51,7 +51,7 @@ class VideoUpload(Identified):
     created_by: Mapped[UUID | None] = mapped_column(sa.ForeignKey("users.id", ondelete="SET NULL"))
     filename: Mapped[str | None]
     status: Mapped[VideoStatus] = mapped_column(one_of(VideoStatus), default=VideoStatus.WAITING)
-    mux_upload_id: Mapped[str | None] = mapped_column(unique=True)
+    mux_upload_id: Mapped[str] = mapped_column(unique=True)
     asset_id: Mapped[str | None] = mapped_column(unique=True)
     playback_id: Mapped[str | None]
     duration_seconds: Mapped[float | None]

@@ -17,6 +17,10 @@ from mambo.users.models import UserProfile
 ASK_AGAIN = timedelta(minutes=5)
 LEASE = timedelta(minutes=2)  # a batch of deletions is over long before
 FIRST_RETRY, LAST_RETRY = timedelta(seconds=30), timedelta(hours=6)
+IS_DUE = (
+    PendingDeletion.due_at <= sa.func.now(),
+    sa.func.coalesce(PendingDeletion.leased_until < sa.func.now(), sa.true()),
+)
 
 
 class VideoRepository(Repository[VideoUpload]):
@@ -47,18 +51,6 @@ class VideoRepository(Repository[VideoUpload]):
         query = sa.select(VideoUpload).where(VideoUpload.id == upload_id).with_for_update()
         return await self.session.scalar(query, execution_options={"populate_existing": True})
 
-    async def name_at_mux(self, upload_id: UUID, mux_upload_id: str) -> list[str]:
-        """Let Mux's upload of this id be the one; returns another that an event named first.
-
-        Mux made that one too, but its answer was lost, so that nobody can send a file to it.
-        """
-        upload = await self.lock(upload_id)
-        if upload is None or upload.mux_upload_id in {None, mux_upload_id}:
-            return []
-        lost, upload.mux_upload_id = str(upload.mux_upload_id), None
-        await self.session.flush()
-        return [lost]
-
     async def get_newest(self, lesson_id: UUID) -> VideoUpload | None:
         query = sa.select(VideoUpload).where(VideoUpload.lesson_id == lesson_id).order_by(VideoUpload.id.desc())
         return await self.session.scalar(query.limit(1))
@@ -67,9 +59,6 @@ class VideoRepository(Repository[VideoUpload]):
         """Give up the lesson's uploads that came to nothing, or have not come to anything yet."""
         query = sa.delete(VideoUpload).where(VideoUpload.lesson_id == lesson_id, VideoUpload.status.not_in(FINAL))
         await self.session.execute(query)
-
-    async def remove(self, upload_id: UUID) -> None:
-        await self.session.execute(sa.delete(VideoUpload).where(VideoUpload.id == upload_id))
 
     async def hasten(self, now: datetime) -> int:
         """Have Mux asked about every unfinished upload now; returns how many there are."""
@@ -108,12 +97,12 @@ class InboxRepository(Repository[InboxEvent]):
 
     model_type = InboxEvent
 
-    async def lock_names(self, event: MuxEvent) -> None:
-        """Let nobody else receive events of the same upload or asset until this transaction ends.
+    async def lock_names(self, names: Iterable[str | None]) -> None:
+        """Let nobody else receive events of the same uploads or assets until this transaction ends.
 
-        Else two events that only together say whose they are could miss each other.
+        Else an event could miss the upload, or another event, that says whose it is.
         """
-        for name in sorted({event.upload_id, event.asset_id} - {None}, key=str):
+        for name in sorted({name for name in names if name is not None}):
             await self.session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
 
     async def add_once(self, event: MuxEvent, body: bytes, *, is_applied: bool, at: datetime) -> bool:
@@ -166,10 +155,9 @@ class DeletionRepository(Repository[PendingDeletion]):
         The rows are locked before the names are looked for, and setting a name touches its row here: so no name can
         come into use between the look and the deletion.
         """
-        free = sa.func.coalesce(PendingDeletion.leased_until < sa.func.now(), sa.true())
         due = (
             sa.select(PendingDeletion)
-            .where(PendingDeletion.kind.in_(kinds), PendingDeletion.due_at <= sa.func.now(), free)
+            .where(PendingDeletion.kind.in_(kinds), *IS_DUE)
             .order_by(PendingDeletion.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -220,7 +208,7 @@ class DeletionRepository(Repository[PendingDeletion]):
         """Make whatever failed before due now; returns how many deletions are due."""
         query = sa.update(PendingDeletion).where(PendingDeletion.attempts > 0).values(due_at=sa.func.now())
         await self.session.execute(query)
-        due = sa.select(sa.func.count()).where(PendingDeletion.due_at <= sa.func.now())
+        due = sa.select(sa.func.count()).where(*IS_DUE)
         return await self.session.scalar(due) or 0
 
     async def known(self, urls: list[str]) -> set[str]:

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from mambo.adapters.mux_events import MuxEvent
-from mambo.adapters.video import UploadStatus
+from mambo.adapters.video import Asset, UploadStatus
 from mambo.media.models import VideoStatus
 
 RANK = {status: rank for rank, status in enumerate(VideoStatus)}
@@ -17,6 +17,7 @@ STATUS_OF_EVENT = {
     "video.asset.errored": VideoStatus.ERRORED,
     "video.asset.deleted": VideoStatus.DELETED,
 }
+STATUS_OF_ASSET = {"ready": VideoStatus.READY, "errored": VideoStatus.ERRORED}
 STATUS_AT_MUX = {
     UploadStatus.WAITING: VideoStatus.WAITING,
     UploadStatus.ASSET_CREATED: VideoStatus.ASSET_CREATED,
@@ -62,13 +63,20 @@ def concerns(known: News, news: News) -> bool:
 
 
 def news_in(event: MuxEvent) -> News | None:
-    """What an event says of a video; None when it is of no concern here.
-
-    A video that nobody could play, for lack of a playback id, is not ready.
-    """
+    """What an event says of a video; None when it is of no concern here."""
     status = STATUS_OF_EVENT.get(event.type)
     if status is None or (event.upload_id is None and event.asset_id is None):
         return None
-    if status is VideoStatus.READY and event.playback_id is None:
-        status = VideoStatus.PREPARING
+    status = playable(status, event.playback_id)
     return News(status, event.upload_id, event.asset_id, event.playback_id, event.duration_seconds, event.error)
+
+
+def news_of(asset: Asset, mux_upload_id: str) -> News:
+    """What Mux answers of an asset."""
+    status = playable(STATUS_OF_ASSET.get(asset.status, VideoStatus.PREPARING), asset.playback_id)
+    return News(status, mux_upload_id, asset.id, asset.playback_id, asset.duration_seconds, asset.error)
+
+
+def playable(status: VideoStatus, playback_id: str | None) -> VideoStatus:
+    """A video that nobody could play, for lack of a playback id, is not ready."""
+    return VideoStatus.PREPARING if status is VideoStatus.READY and playback_id is None else status

@@ -33,7 +33,7 @@ class VideoRequest(Input):
     """A video to upload, for a lesson or for none yet."""
 
     lesson_id: UUID | None = None
-    filename: RequiredLine | None = None
+    filename: Annotated[RequiredLine, Meta(examples=["basic step.mp4"])] | None = None
 
 
 class StartedUpload(Output):

@@ -12,10 +12,10 @@ from mambo.adapters.mux_events import MuxEvent, read_event
 from mambo.adapters.video import VideoHost
 from mambo.courses.models import Lesson
 from mambo.courses.repository import LessonRepository, WorldRepository
-from mambo.errors import Conflict, MamboError, NotFound, Unavailable
+from mambo.errors import MamboError, NotFound, Unavailable
 from mambo.media.models import LIVE, MediaKind, VideoStatus, VideoUpload
 from mambo.media.repository import DeletionRepository, InboxRepository, VideoRepository
-from mambo.media.rules import STATUS_AT_MUX, News, concerns, merged, news_in
+from mambo.media.rules import STATUS_AT_MUX, News, concerns, merged, news_in, news_of
 from mambo.media.schemas import AssetDeletion, StartedUpload, VideoRequest, VideoState
 
 UPLOAD_LIFETIME = timedelta(hours=1)
@@ -29,44 +29,39 @@ class Videos:
         self.sessions, self.host, self.now = sessions, host, now
 
     async def start_upload(self, data: VideoRequest, user_id: UUID, cors_origin: str) -> StartedUpload:
-        """Begin an upload; a lesson's earlier one, if it is unfinished, is given up, and its video plays on till then.
+        """Begin an upload; a lesson's earlier one, if it is unfinished, is given up, while its video plays on.
+
+        The upload is stored once Mux has taken it: should that be lost, then so is an address that nobody knows.
 
         Raises:
             NotFound: there is no such lesson.
-            Conflict: someone began another upload for the lesson meanwhile.
-            DependencyFailed, DependencyTimedOut, Unavailable: Mux did not take it; nothing was begun.
+            DependencyFailed, DependencyTimedOut, Unavailable: Mux did not take it; everything is as before.
 
         """
         upload_id = uuid7()
-        async with self.sessions.begin() as session:
-            if data.lesson_id is not None:
-                if await WorldRepository(session).lock_that_of(Lesson, data.lesson_id) is None:
-                    raise NotFound("lesson")
-                await VideoRepository(session).remove_unfinished(data.lesson_id)
-            session.add(
-                VideoUpload(
-                    id=upload_id,
-                    lesson_id=data.lesson_id,
-                    created_by=user_id,
-                    filename=data.filename,
-                    updated_at=self.now,
-                    expires_at=self.now + UPLOAD_LIFETIME,
-                    ask_at=self.now + FIRST_QUESTION,
-                )
-            )
-        try:
-            direct = await self.host.create_upload(str(upload_id), cors_origin, int(UPLOAD_LIFETIME.total_seconds()))
-        except MamboError:
+        if data.lesson_id is not None:
             async with self.sessions.begin() as session:
-                await VideoRepository(session).remove(upload_id)
-            raise
+                await require_lesson(session, data.lesson_id)
+        direct = await self.host.create_upload(str(upload_id), cors_origin, int(UPLOAD_LIFETIME.total_seconds()))
+        upload = VideoUpload(
+            id=upload_id,
+            lesson_id=data.lesson_id,
+            created_by=user_id,
+            filename=data.filename,
+            mux_upload_id=direct.id,
+            updated_at=self.now,
+            expires_at=self.now + UPLOAD_LIFETIME,
+            ask_at=self.now + FIRST_QUESTION,
+        )
         async with self.sessions.begin() as session:
-            lost = await VideoRepository(session).name_at_mux(upload_id, direct.id)
-            is_wanted = await learn(session, upload_id, News(VideoStatus.WAITING, direct.id), self.now)
-            for unwanted in [*lost, *([] if is_wanted else [direct.id])]:
-                await DeletionRepository(session).note(MediaKind.UPLOAD, unwanted)
-        if not is_wanted:
-            raise Conflict("Another upload for this lesson was begun at the same moment: check its status.")
+            await InboxRepository(session).lock_names([direct.id])
+            if data.lesson_id is not None:
+                await WorldRepository(session).lock_that_of(Lesson, data.lesson_id)
+                await require_lesson(session, data.lesson_id)
+                await VideoRepository(session).remove_unfinished(data.lesson_id)
+            session.add(upload)
+            await session.flush()
+            await learn(session, upload_id, await with_earlier_events(session, known_of(upload)), self.now)
         return StartedUpload(upload_id=direct.id, upload_url=direct.url)
 
     async def check(self, lesson_id: UUID) -> VideoState:
@@ -82,9 +77,7 @@ class Videos:
         if upload is not None and upload.status in LIVE:
             await self.ask(upload)
         async with self.sessions.begin() as session:
-            lesson = await LessonRepository(session).get_one_or_none(id=lesson_id)
-            if lesson is None:
-                raise NotFound("lesson")
+            lesson = await require_lesson(session, lesson_id)
             return state_of(await VideoRepository(session).get_newest(lesson_id), lesson)
 
     async def ask(self, upload: VideoUpload) -> None:
@@ -97,22 +90,17 @@ class Videos:
 
     async def _news_of(self, upload: VideoUpload) -> News:
         asset_id = upload.asset_id
-        if asset_id is None and upload.mux_upload_id is not None:
-            state = await self.host.get_upload(upload.mux_upload_id)
-            if state is not None and state.asset_id is None:
+        if asset_id is None and (state := await self.host.get_upload(upload.mux_upload_id)):
+            if state.asset_id is None:
                 return News(STATUS_AT_MUX[state.status], upload.mux_upload_id, error=state.error)
-            asset_id = state.asset_id if state else None
-        if asset_id is None:
-            return News(VideoStatus.WAITING, upload.mux_upload_id)
+            asset_id = state.asset_id
+        if asset_id is None:  # an upload that Mux has forgotten may have left its asset
+            asset = await self.host.find_asset(upload.mux_upload_id)
+            return news_of(asset, upload.mux_upload_id) if asset else News(VideoStatus.WAITING, upload.mux_upload_id)
         asset = await self.host.get_asset(asset_id)
         if asset is None:
             return News(VideoStatus.ERRORED, upload.mux_upload_id, asset_id, error="Mux does not have this video.")
-        status = {"ready": VideoStatus.READY, "errored": VideoStatus.ERRORED}.get(asset.status, VideoStatus.PREPARING)
-        if status is VideoStatus.READY and asset.playback_id is None:
-            status = VideoStatus.PREPARING
-        return News(
-            status, upload.mux_upload_id, asset_id, asset.playback_id, asset.duration_seconds, error=asset.error
-        )
+        return news_of(asset, upload.mux_upload_id)
 
     async def delete_asset(self, asset_id: str) -> AssetDeletion:
         """Take an asset off its lesson and delete it at Mux, now or as soon as Mux lets us."""
@@ -142,7 +130,7 @@ class Inbox:
         What fits no upload yet waits in the inbox until an upload turns out to be the one.
         """
         news = news_in(event)
-        await self.events.lock_names(event)
+        await self.events.lock_names([event.upload_id, event.asset_id])
         if not await self.events.add_once(event, body, is_applied=news is None, at=self.now) or news is None:
             return
         if news.status is VideoStatus.DELETED and news.asset_id is not None:
@@ -165,7 +153,7 @@ async def learn(session: AsyncSession, upload_id: UUID, news: News, now: datetim
     if not concerns(known, news):
         return False
     told = merged(known, news)
-    if (told.mux_upload_id, told.asset_id) != (known.mux_upload_id, known.asset_id):
+    if told.asset_id != known.asset_id:
         told = await with_earlier_events(session, told)
     if told == known:
         return True
@@ -201,6 +189,19 @@ async def forget_asset(session: AsyncSession, asset_id: str, now: datetime) -> N
     if upload is not None:
         await learn(session, upload.id, News(VideoStatus.DELETED, asset_id=asset_id), now)
     await LessonRepository(session).clear_video(asset_id)
+
+
+async def require_lesson(session: AsyncSession, lesson_id: UUID) -> Lesson:
+    """The lesson.
+
+    Raises:
+        NotFound: it does not exist.
+
+    """
+    lesson = await LessonRepository(session).get_one_or_none(id=lesson_id)
+    if lesson is None:
+        raise NotFound("lesson")
+    return lesson
 
 
 def known_of(upload: VideoUpload) -> News:

@@ -77,7 +77,11 @@ class Upkeep:
         return tally
 
     async def delete_due(self) -> Tally:
-        """Delete a batch of what is due at R2 and Mux; what fails is tried again later, ever less often."""
+        """Delete a batch of what is due at R2 and Mux; what fails is tried again later, ever less often.
+
+        A picture is looked for again when its lease is over, and until then nobody may show it: someone may have looked
+        at it just before it was deleted, and be about to store its URL.
+        """
         kinds = [MediaKind.PICTURE] if self.store else []
         kinds += [MediaKind.ASSET, MediaKind.UPLOAD] if self.host else []
         async with self.sessions.begin() as session:
@@ -85,7 +89,7 @@ class Upkeep:
         tally = Tally(0, [])
         for deletion in deletions:
             try:
-                asset_id = await self._delete(deletion.kind, deletion.name)
+                rest = await self._delete(deletion.kind, deletion.name)
             except MamboError as error:
                 tally.failed.append(f"Deleting {deletion.kind} {deletion.name}: {error.detail}")
                 async with self.sessions.begin() as session:
@@ -93,23 +97,26 @@ class Upkeep:
             else:
                 tally.done += 1
                 async with self.sessions.begin() as session:
-                    if asset_id is not None:
-                        await DeletionRepository(session).note(MediaKind.ASSET, asset_id)
-                    await DeletionRepository(session).remove(deletion.kind, deletion.name)
+                    if rest is not None:
+                        await DeletionRepository(session).note(*rest)
+                    if rest != (deletion.kind, deletion.name):
+                        await DeletionRepository(session).remove(deletion.kind, deletion.name)
         return tally
 
-    async def _delete(self, kind: MediaKind, name: str) -> str | None:
-        """Delete one thing; an upload that became an asset answers the asset's id, to be deleted next."""
+    async def _delete(self, kind: MediaKind, name: str) -> tuple[MediaKind, str] | None:
+        """Delete one thing; answers what is left: to see that a picture is gone, or to delete an upload's asset."""
         if kind is MediaKind.PICTURE and self.store is not None:
-            if (key := own_key(self.store, name)) is not None:
+            key = own_key(self.store, name)
+            if key is not None and await self.store.inspect(key) is not None:
                 await self.store.delete(key)
+                return kind, name
         elif self.host is not None:
             if kind is MediaKind.ASSET:
                 await self.host.delete_asset(name)
             elif not await self.host.cancel_upload(name) and (upload := await self.host.get_upload(name)):
                 if upload.status is UploadStatus.WAITING:
                     raise Unavailable("Mux did not cancel the upload.")
-                return upload.asset_id
+                return (MediaKind.ASSET, upload.asset_id) if upload.asset_id else None
         return None
 
     async def hasten(self) -> tuple[int, int]:
