@@ -117,8 +117,6 @@ def configure_logging(*, is_production: bool) -> None:
             },
         }
     )
-    if structlog.is_configured():  # the same for every app in this process; loggers keep what they were made with
-        return
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from structlog.testing import capture_logs
 
 from mambo.adapters.storage import PICTURE_TYPES, PresignedPut, R2Storage, StoredObject, open_storage, require_picture
 from mambo.devkit.storage import StorageSettings, embedded_storage
 from mambo.errors import DependencyFailed, DependencyTimedOut, Invalid, MamboError, Unavailable
+from mambo.logs import configure_logging
 
 FOLDER = "avatars"
 PNG = base64.b64decode(
@@ -60,6 +60,11 @@ async def browser() -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def key() -> str:
     return f"avatars/{uuid4()}/{uuid4()}.png"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _logging_as_served() -> None:
+    configure_logging(is_production=False)
 
 
 def folder_of(key: str) -> str:
@@ -475,15 +480,15 @@ FAILURES: dict[str, tuple[bytes, type[MamboError]]] = {
 
 
 @pytest.mark.parametrize("way", FAILURES)
-async def test_a_failing_storage_is_told_in_our_own_words(way: str) -> None:
+async def test_a_failing_storage_is_told_in_our_own_words(way: str, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the error nor the log holds what the storage said, an address or a secret."""
     answer, expected = FAILURES[way]
 
-    with capture_logs() as logged:
-        async with answering(answer) as address, open_at(address) as store:
-            with pytest.raises(expected) as told:
-                await store.inspect("avatars/a.png")
+    async with answering(answer) as address, open_at(address) as store:
+        with pytest.raises(expected) as told:
+            await store.inspect("avatars/a.png")
 
+    logged: list[Any] = [record.msg for record in caplog.records if record.name == "mambo.adapters.storage"]
     assert [entry["operation"] for entry in logged] == ["inspect"]
     assert not re.search(f"{SECRET}|127.0.0.1|avatars|Signature of", told.value.detail + str(logged))
 
