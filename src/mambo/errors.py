@@ -8,6 +8,7 @@ MamboError 500
 ├── Conflict 409
 ├── WrongMediaType 415
 ├── Invalid 422
+├── TooMany 429
 ├── DependencyFailed 502
 ├── Unavailable 503
 └── DependencyTimedOut 504
@@ -108,6 +109,21 @@ class Invalid(MamboError):
     def field(cls, field: str, message: str, code: str = "invalid_value") -> "Invalid":
         """One field is wrong: `message` completes a sentence that begins with its name."""
         return cls(f"{field} {message}.", errors=[FieldProblem(field, message, code)])
+
+
+class TooMany(MamboError):
+    """A limit is reached; `retry_after` seconds later it is not, for a while."""
+
+    status, code = 429, "too_many"
+
+    def __init__(self, detail: str, *, policy: str, limit: int, window: int, retry_after: int) -> None:
+        super().__init__(detail)
+        # The last two as in draft-ietf-httpapi-ratelimit-headers: quota and window, what is left and until when.
+        self.headers = {  # type: ignore[misc]
+            "Retry-After": str(retry_after),
+            "RateLimit-Policy": f'"{policy}";q={limit};w={window}',
+            "RateLimit": f'"{policy}";r=0;t={retry_after}',
+        }
 
 
 class DependencyFailed(MamboError):

@@ -34,6 +34,7 @@ MEANINGS = {
     413: "The body is too large",
     415: "The body's media type is not read here",
     422: "A field or parameter fails validation",
+    429: "Too often; see Retry-After",
     500: "A fault on our side",
     502: "A service this one depends on failed",
     503: "Something this service needs does not answer; see Retry-After",

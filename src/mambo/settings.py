@@ -12,6 +12,9 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta, Struct
 
+from mambo.limits.rules import Rate, rates
+from mambo.smtp_url import check_sender, read_smtp_url
+
 Algorithm = Literal["HS256", "HS384", "HS512"]
 LOCAL_ORIGINS = ("http://localhost:3000", "http://localhost:5173", "http://127.0.0.1:3000", "http://127.0.0.1:5173")
 SECRET_KEY_BYTES = 32
@@ -39,11 +42,13 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
 
     database_url: str
     secret_key: str
+    secret_key_previous: str | None = None
     mambo_env: Literal["development", "production"] = "development"
     jwt_algorithm: Algorithm = "HS256"
     jwt_expiration_days: Annotated[int, Meta(ge=1, le=365)] = 7
     cors_origins: tuple[str, ...] | None = None
     redis_url: str | None = None
+    limits: dict[str, Rate] = msgspec.field(default_factory=dict)  # each its own variable: see `limits/rules.py`
     database_pool_size: Annotated[int, Meta(ge=1, le=100)] = 10
     mux_token_id: str | None = None
     mux_token_secret: str | None = None
@@ -55,6 +60,10 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     aws_endpoint_url: str | None = None
     aws_bucket_name: str | None = None
     r2_public_domain: str | None = None
+    smtp_url: str | None = None
+    mail_from: str | None = None
+    web_url: str | None = None
+    mambo_data_dir: str = ".mambo"
 
     @property
     def is_production(self) -> bool:
@@ -71,6 +80,17 @@ class Settings(Struct, frozen=True, kw_only=True, rename="upper"):
     def webhook_secrets(self) -> tuple[str, ...]:
         """The secrets that Mux may sign with: two, separated by a comma, while one takes over from the other."""
         return tuple(secret.strip() for secret in (self.mux_webhook_secret or "").split(",") if secret.strip())
+
+    @property
+    def web_address(self) -> str:
+        """Where the links in mails lead: `WEB_URL`, else the first web client of `CORS_ORIGINS`, else a local one."""
+        candidates = (self.web_url or "", *self.allowed_origins, *LOCAL_ORIGINS)
+        return next(url.rstrip("/") for url in candidates if is_web_address(url))
+
+    @property
+    def sender(self) -> str:
+        """Whom mails are from: `MAIL_FROM`; without, nobody at the web client's host."""
+        return self.mail_from or f"Mambo <no-reply@{urlsplit(self.web_address).hostname}>"
 
     def has(self, vendor: str) -> bool:
         """Whether everything that a vendor of `VENDORS` needs is set."""
@@ -108,8 +128,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         reason, _, variable = str(error).partition(" - at `$.")
         raise SettingsError(f"{variable.rstrip('`')} cannot be used: {re.sub(r', got.*', '', reason)}.") from None
-    settings = msgspec.structs.replace(settings, database_url=async_database_url(settings.database_url))
+    settings = msgspec.structs.replace(
+        settings, database_url=async_database_url(settings.database_url), limits=limits_in(environ)
+    )
+    check_redis_url(settings.redis_url)
     check_web_addresses(settings)
+    check_mail(settings)
     if settings.is_production and (problems := find_problems(settings)):
         raise SettingsError(" ".join(problems))
     return settings
@@ -122,8 +146,25 @@ def check_environment_name(environ: Mapping[str, str]) -> None:
 
 
 def variables() -> tuple[str, ...]:
-    """Every environment variable that is read, in the order of the struct."""
-    return tuple(field.encode_name for field in msgspec.structs.fields(Settings))
+    """The environment variable of each field, in the order of the struct."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(Settings) if field.name != "limits")
+
+
+def limits_in(environ: Mapping[str, str]) -> dict[str, Rate]:
+    try:
+        return rates(environ)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def check_redis_url(url: str | None) -> None:
+    """Refuse what is no address of a Redis."""
+    try:
+        is_readable = url is None or (urlsplit(url).scheme in {"redis", "rediss", "unix"} and urlsplit(url).port != 0)
+    except ValueError:
+        is_readable = False
+    if not is_readable:
+        raise SettingsError("REDIS_URL must be a Redis URL, as in redis://user:password@host:6379/0.")
 
 
 def split_origins(text: str) -> list[str]:
@@ -179,6 +220,27 @@ def check_web_addresses(settings: Settings) -> None:
         )
 
 
+def check_mail(settings: Settings) -> None:
+    """Refuse what no mail could be sent with.
+
+    Raises:
+        SettingsError: SMTP_URL, MAIL_FROM or WEB_URL cannot be used.
+
+    """
+    try:
+        if settings.smtp_url:
+            read_smtp_url(settings.smtp_url)
+        if settings.mail_from:
+            check_sender(settings.mail_from)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if settings.web_url and not is_web_address(settings.web_url):
+        raise SettingsError(
+            "WEB_URL must be the web client's http or https URL, as in https://app.example.com: the links in mails "
+            "begin with it."
+        )
+
+
 def is_web_address(url: str) -> bool:
     """Whether it is an http or https URL to which a path can be added, and that carries no password."""
     try:
@@ -202,11 +264,31 @@ def find_problems(settings: Settings) -> list[str]:
         problems.append(
             "CORS_ORIGINS must name each web client's origin, as in https://app.example.com, and never `*`."
         )
-    mux = urlsplit(settings.mux_api_url)
-    if mux.scheme == "http" and mux.hostname not in {"localhost", "127.0.0.1", "::1"}:
+    if not is_private(settings.mux_api_url):
         problems.append("MUX_API_URL must be https: each request to it carries the token.")
+    problems += find_mail_problems(settings)
     given = {name for names in VENDORS.values() for name in names if getattr(settings, name.lower()) is not None}
     return problems + find_half_configured(given)
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way reads along: https, or this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"}
+
+
+def find_mail_problems(settings: Settings) -> list[str]:
+    """Sentences about what is missing or unsafe where SMTP_URL is set."""
+    if not settings.smtp_url:
+        return []
+    problems = []
+    if not settings.mail_from:
+        problems.append("SMTP_URL needs MAIL_FROM, whom mails are from, as in Mambo <school@example.com>.")
+    if not (settings.web_url or settings.cors_origins):
+        problems.append("SMTP_URL needs WEB_URL, the web client's URL, with which the links in mails begin.")
+    elif not is_private(settings.web_address):
+        problems.append("WEB_URL (or else the first of CORS_ORIGINS) must be https: links in mails hold secrets.")
+    return problems
 
 
 def find_half_configured(given: Collection[str]) -> list[str]:
@@ -226,8 +308,11 @@ def find_not_configured(given: Collection[str]) -> list[str]:
 
 def masked(settings: Settings) -> dict[str, str]:
     """Each variable with its effective value for a person to read, secrets and passwords hidden."""
-    shown = {}
+    shown: dict[str, str] = {}
     for field in msgspec.structs.fields(Settings):
+        if field.name == "limits":
+            shown |= {name: str(rate) for name, rate in settings.limits.items()}
+            continue
         value = settings.allowed_origins if field.name == "cors_origins" else getattr(settings, field.name)
         text = "-" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
         if value is not None and re.search(r"SECRET|KEY|TOKEN", field.encode_name):

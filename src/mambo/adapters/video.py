@@ -11,18 +11,17 @@ from http import HTTPStatus
 from io import BytesIO
 from math import ceil
 from time import monotonic
-from types import TracebackType
 from typing import Annotated, Any, Generic, Protocol, Self, TypeVar, cast
 
 import msgspec
 import stamina
 import structlog
 import urllib3
-from circuitbreaker import CircuitBreaker
 from msgspec import Meta, Struct
 from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as RequestTimeout
 
+from mambo.adapters.breaker import Breaker
 from mambo.errors import DependencyFailed, DependencyTimedOut, MamboError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -146,7 +145,12 @@ class MuxVideo:
         self._policy = playback_policy
         self._deadline = deadline_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mux")
-        self._breaker = Breaker(failure_threshold=5, recovery_timeout=recovery_seconds, expected_exception=is_outage)
+        self._breaker = Breaker(
+            failures=5,
+            recovery_seconds=recovery_seconds,
+            is_failure=is_outage,
+            refusal=lambda seconds: Unavailable(UNREACHABLE, code="video_unavailable", retry_after=seconds),
+        )
         self._retrying = stamina.AsyncRetryingCaller(
             attempts=3, timeout=None, wait_initial=backoff_seconds, wait_jitter=backoff_seconds, wait_max=BACKOFF_MAX
         )
@@ -291,27 +295,6 @@ class Transport(urllib3.PoolManager):
         if response.status not in SUCCESSES:
             raise Refusal(response.status, bytes(body), response.headers.get("Retry-After"))
         return urllib3.HTTPResponse(BytesIO(body), status=response.status)
-
-
-class Breaker(CircuitBreaker):  # type: ignore[misc] # the library has no types
-    """Refuses to be entered while open; once the recovery time is over, one caller at a time may try.
-
-    The library checks only in its decorator, lets everyone in at once, and takes a cancelled call for a success.
-    """
-
-    _is_probing = False
-
-    def __enter__(self) -> None:
-        if self.opened or (self._is_probing and not self.closed):
-            raise Unavailable(UNREACHABLE, code="video_unavailable", retry_after=max(self.open_remaining, 1))
-        self._is_probing = not self.closed
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._is_probing = False
-        if exc_type is None or issubclass(exc_type, Exception):
-            super().__exit__(exc_type, exc_value, traceback)
 
 
 class Unknown(DependencyFailed):

@@ -1,0 +1,1 @@
+"""How often: every limit in one table (`rules.py`), counted once for all workers."""

@@ -1,0 +1,176 @@
+"""Where counts are kept: in Redis or PostgreSQL for all workers, or in this process alone.
+
+A window is fixed and begins with the first hit: a person can be told when it ends, and one count is all there is to
+keep. Times are milliseconds of Unix time, by the clock of whoever asks. An end further ahead than two windows is that
+of a clock that went wrong, and ends at once.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import sqlalchemy as sa
+from cachetools import LRUCache
+from msgspec import Struct
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mambo.adapters.cache import Cache, CacheDown
+from mambo.limits.models import RateCount
+from mambo.limits.rules import Rate
+
+KEPT = 10_000
+SWEEP_MS = 300_000
+
+TAKE = """
+local count, ends = unpack(redis.call('HMGET', KEYS[1], 'count', 'ends'))
+local limit, window, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+count, ends = tonumber(count), tonumber(ends)
+if not count or not ends or ends <= now or ends > now + 2 * window then
+    count, ends = 0, now + window
+end
+if count >= limit then
+    return {0, count, ends}
+end
+redis.call('HSET', KEYS[1], 'count', count + 1, 'ends', ends)
+redis.call('PEXPIRE', KEYS[1], ends - now)
+return {1, count + 1, ends}
+"""
+GIVE_BACK = """
+if redis.call('HGET', KEYS[1], 'ends') == ARGV[1] and redis.call('HINCRBY', KEYS[1], 'count', -1) <= 0 then
+    redis.call('DEL', KEYS[1])
+end
+return {}
+"""
+CLEAR = "redis.call('DEL', KEYS[1]) return {}"
+
+
+class Taken(Struct, frozen=True):
+    """Whether one more was allowed, and is counted; how many are now, in the window that ends at `ends`."""
+
+    is_allowed: bool
+    count: int
+    ends: int
+
+
+class CountsDown(Exception):
+    """The counts cannot be reached."""
+
+
+class Counts(Protocol):
+    """Counts that workers share; each call is atomic, and may raise CountsDown."""
+
+    async def take(self, key: str, rate: Rate, now: int) -> Taken:
+        """Count one more, if the limit allows it."""
+        ...
+
+    async def give_back(self, key: str, ends: int) -> None:
+        """Count one less, if its window is still the one that ends then."""
+        ...
+
+    async def clear(self, key: str) -> None: ...
+
+
+class RedisCounts:
+    """Each key a hash that expires with its window."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    async def take(self, key: str, rate: Rate, now: int) -> Taken:
+        is_allowed, count, ends = await self._run(TAKE, key, rate.limit, rate.seconds * 1000, now)
+        return Taken(bool(is_allowed), count, ends)
+
+    async def give_back(self, key: str, ends: int) -> None:
+        await self._run(GIVE_BACK, key, ends)
+
+    async def clear(self, key: str) -> None:
+        await self._run(CLEAR, key)
+
+    async def _run(self, script: str, key: str, *arguments: int) -> list[int]:
+        try:
+            return await self._cache.run(script, f"limit:{key}", *arguments)
+        except CacheDown as error:
+            raise CountsDown from error
+
+
+class PostgresCounts:
+    """Each key a row; single statements, so that no connection is held and none waits for a request's transaction."""
+
+    def __init__(self, reads: Callable[[], AbstractAsyncContextManager[AsyncSession]]) -> None:
+        self._reads = reads
+        self._swept_at = 0
+
+    async def take(self, key: str, rate: Rate, now: int) -> Taken:
+        window = rate.seconds * 1000
+        new = insert(RateCount).values(key=key, count=1, ends_at=now + window)
+        is_over = sa.or_(RateCount.ends_at <= now, RateCount.ends_at > now + 2 * window)
+        take = new.on_conflict_do_update(
+            index_elements=[RateCount.key],
+            set_={
+                "count": sa.case((is_over, 1), else_=RateCount.count + 1),
+                "ends_at": sa.case((is_over, now + window), else_=RateCount.ends_at),
+            },
+            where=sa.or_(is_over, RateCount.count < rate.limit),
+        ).returning(RateCount.count, RateCount.ends_at)
+        try:
+            async with self._reads() as session:
+                if now - self._swept_at > SWEEP_MS:
+                    self._swept_at = now
+                    await session.execute(sweep(now))
+                if counted := (await session.execute(take)).one_or_none():
+                    return Taken(True, *counted)
+                full = sa.select(RateCount.count, RateCount.ends_at).where(RateCount.key == key)
+                # Someone may have given one back, or cleared it, in between: then a moment is all there is to wait.
+                count, ends = (await session.execute(full)).one_or_none() or (rate.limit, now)
+                return Taken(False, count, ends)
+        except (SQLAlchemyError, OSError) as error:
+            raise CountsDown from error
+
+    async def give_back(self, key: str, ends: int) -> None:
+        is_same = sa.and_(RateCount.key == key, RateCount.ends_at == ends, RateCount.count > 0)
+        await self._execute(sa.update(RateCount).where(is_same).values(count=RateCount.count - 1))
+
+    async def clear(self, key: str) -> None:
+        await self._execute(sa.delete(RateCount).where(RateCount.key == key))
+
+    async def _execute(self, statement: sa.UpdateBase) -> None:
+        try:
+            async with self._reads() as session:
+                await session.execute(statement)
+        except (SQLAlchemyError, OSError) as error:
+            raise CountsDown from error
+
+
+def sweep(now: int) -> sa.Delete:
+    """Delete the rows whose window is over, save those that someone is at."""
+    over = sa.select(RateCount.key).where(RateCount.ends_at <= now).with_for_update(skip_locked=True)
+    return sa.delete(RateCount).where(RateCount.key.in_(over))
+
+
+class OwnCounts:
+    """The 10 000 counts that this process used last; what it saw of the shared ones, should those be gone."""
+
+    def __init__(self) -> None:
+        self._kept: LRUCache[str, tuple[int, int]] = LRUCache(KEPT)
+
+    def note(self, key: str, taken: Taken) -> None:
+        self._kept[key] = (taken.count, taken.ends)
+
+    def take(self, key: str, rate: Rate, now: int) -> Taken:
+        window = rate.seconds * 1000
+        count, ends = self._kept.get(key, (0, 0))
+        if not now < ends <= now + 2 * window:
+            count, ends = 0, now + window
+        is_allowed = count < rate.limit
+        self._kept[key] = (count + is_allowed, ends)
+        return Taken(is_allowed, count + is_allowed, ends)
+
+    def give_back(self, key: str, ends: int) -> None:
+        count, same = self._kept.get(key, (0, 0))
+        if same == ends and count > 0:
+            self._kept[key] = (count - 1, ends)
+
+    def clear(self, key: str) -> None:
+        self._kept.pop(key, None)

@@ -1,0 +1,119 @@
+"""Every limit, in one table: how often, within what time, per what. Pure, and read by the settings."""
+
+import enum
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+UNITS = {"s": 1, "min": 60, "hour": 3600, "day": 86_400}
+RATE = re.compile(rf"(\d{{1,6}})\s*/\s*(\d{{1,4}})?\s*({'|'.join(UNITS)})")
+WAITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+LONGEST_SECONDS = 30 * UNITS["day"]
+
+
+class Per(enum.Enum):
+    """What is counted apart."""
+
+    ACCOUNT = "account"  # the e-mail address that was sent, whether or not someone has it
+    ADDRESS = "address"  # an IPv4 address, or the /64 of an IPv6 one
+    SESSION = "session"
+    USER = "user"
+    ALL = "all"
+
+
+class Rate(Struct, frozen=True):
+    """So many times within a window, which begins with the first."""
+
+    limit: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Rate":
+        """Read `10/5min` or `60/hour`; ValueError for anything else."""
+        found = RATE.fullmatch(text.strip())
+        rate = cls(int(found[1]), int(found[2] or 1) * UNITS[found[3]]) if found else cls(0, 0)
+        if rate.limit < 1 or not 0 < rate.seconds <= LONGEST_SECONDS:
+            raise ValueError(text)
+        return rate
+
+    def __str__(self) -> str:
+        unit = next(unit for unit in reversed(UNITS) if self.seconds % UNITS[unit] == 0)
+        number = self.seconds // UNITS[unit]
+        return f"{self.limit}/{'' if number == 1 else number}{unit}"
+
+
+class Rule(Struct, frozen=True):
+    """One limit; `reason` is what whoever reaches it is told."""
+
+    name: str
+    default: Rate
+    per: Per
+    reason: str
+
+    @property
+    def setting(self) -> str:
+        """The environment variable that changes the default."""
+        return f"LIMIT_{self.name.upper()}"
+
+
+def rule(name: str, default: str, per: Per, reason: str) -> Rule:
+    return Rule(name, Rate.parse(default), per, reason)
+
+
+# Signing in counts what fails: `Limits.attempt`. The order is that of asking, so that one address cannot use up a limit
+# of all.
+SIGN_IN_ADDRESS = rule("sign_in_address", "30/5min", Per.ADDRESS, "Too many sign-ins from your network failed.")
+SIGN_IN_ACCOUNT = rule("sign_in_account", "10/5min", Per.ACCOUNT, "Too many sign-ins to this account failed.")
+SIGN_IN_ALL = rule("sign_in_all", "1000/5min", Per.ALL, "Too many sign-ins failed, by anyone.")
+REGISTER = rule("register", "60/hour", Per.ADDRESS, "Too many accounts were made from your network.")
+REFRESH = rule("refresh", "30/min", Per.SESSION, "This session asks for new tokens too often.")
+PASSWORD = rule("password", "10/5min", Per.USER, "You tried to change your password too often.")
+FORGOT_ADDRESS = rule("forgot_address", "30/hour", Per.ADDRESS, "Too many new passwords were asked for here.")
+FORGOT_ACCOUNT = rule("forgot_account", "5/day", Per.ACCOUNT, "A new password was asked for too often.")
+VERIFY_ACCOUNT = rule("verify_account", "5/day", Per.ACCOUNT, "The confirmation mail was asked for too often.")
+PRESIGN = rule("presign", "20/hour", Per.USER, "You uploaded many pictures.")
+VIDEO_UPLOAD = rule("video_upload", "200/hour", Per.USER, "You uploaded many videos.")
+
+RULES = (
+    SIGN_IN_ADDRESS,
+    SIGN_IN_ACCOUNT,
+    SIGN_IN_ALL,
+    REGISTER,
+    REFRESH,
+    PASSWORD,
+    FORGOT_ADDRESS,
+    FORGOT_ACCOUNT,
+    VERIFY_ACCOUNT,
+    PRESIGN,
+    VIDEO_UPLOAD,
+)
+
+
+def rates(environ: Mapping[str, str]) -> dict[str, Rate]:
+    """Every rule's rate by its setting: what the environment says, else the default.
+
+    Raises:
+        ValueError: a rate cannot be read, or a LIMIT_ variable belongs to no rule; the message is a sentence.
+
+    """
+    found = {rule.setting: rule.default for rule in RULES}
+    for name in environ:
+        if not name.startswith("LIMIT_"):
+            continue
+        if name not in found:
+            raise ValueError(f"{name} is not a limit: there are {', '.join(found)}.")
+        try:
+            found[name] = Rate.parse(environ[name])
+        except ValueError:
+            raise ValueError(
+                f"{name} must be a number and a time of up to 30 days, in {', '.join(UNITS)}: as in 60/hour or 10/5min."
+            ) from None
+    return found
+
+
+def in_words(seconds: int) -> str:
+    """A wait as a person says it, rounded up."""
+    name, unit = next((name, unit) for name, unit in WAITS if seconds >= 2 * unit or unit == 1)
+    number = -(-seconds // unit)
+    return f"{number} {name}{'' if number == 1 else 's'}"

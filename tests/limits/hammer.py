@@ -1,0 +1,44 @@
+"""A process of its own that hits a limit of ten: for each key on standard input a hundred times at once."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from mambo.adapters.cache import open_redis
+from mambo.db import create_engine
+from mambo.errors import TooMany
+from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
+from mambo.limits.rules import SIGN_IN_ALL, rates
+from mambo.limits.service import Limits
+from mambo.logs import configure_logging
+
+
+async def hammer(counts: Counts) -> None:
+    limits = Limits(counts, rates({"LIMIT_SIGN_IN_ALL": "10/hour"}), lambda: datetime.now(UTC), lifts_loopback=False)
+
+    async def passes(name: str) -> bool:
+        try:
+            await limits.hit(SIGN_IN_ALL, name)
+        except TooMany:
+            return False
+        return True
+
+    print("ready", flush=True)  # noqa: T201
+    while name := await asyncio.to_thread(sys.stdin.readline):
+        print(sum(await asyncio.gather(*(passes(name) for _ in range(100)))), flush=True)  # noqa: T201
+
+
+async def main(kind: str, url: str) -> None:
+    configure_logging(is_production=True)  # to standard error
+    if kind == "redis":
+        async with open_redis(url) as cache:
+            await hammer(RedisCounts(cache))
+    else:
+        engine = create_engine(url, pool_size=10)
+        await hammer(PostgresCounts(async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"))))
+        await engine.dispose()
+
+
+asyncio.run(main(*sys.argv[1:]))
