@@ -19,6 +19,8 @@ from mambo.settings import (
     masked,
 )
 
+ROLE = click.Choice(["user", "instructor", "admin"])
+
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -26,6 +28,11 @@ data_dir_option = click.option(
     show_default=True,
     envvar="MAMBO_DATA_DIR",
     help="Where the embedded services keep their data.",
+)
+
+
+password_stdin_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input; without, a prompt asks for it."
 )
 
 
@@ -86,7 +93,7 @@ def check(data_dir: Path) -> None:
         settings = load_settings({**given, "MAMBO_ENV": "development", **{name: stand_ins[name] for name in missing}})
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
-    shown = masked(settings) | {"MAMBO_ENV": given.get("MAMBO_ENV", "development")}
+    shown = masked(settings) | {"MAMBO_ENV": given.get("MAMBO_ENV", "development"), "MAMBO_DATA_DIR": str(data_dir)}
     if not is_production:
         made = {"DATABASE_URL": f"embedded PostgreSQL in {data_dir}", "SECRET_KEY": f"random, kept in {data_dir}"}
         shown |= {name: made[name] for name in missing}
@@ -94,6 +101,9 @@ def check(data_dir: Path) -> None:
         click.echo(f"{name:<24}{'(not set)' if name in missing and is_production else value}")
     for vendor in [] if is_production else find_not_configured(given):
         click.echo(f"{vendor} is not configured: `mambo serve` starts {STAND_INS[vendor].format(folder=data_dir)}.")
+    if not settings.smtp_url:
+        what = "nobody can reset a forgotten password by e-mail" if is_production else f"mails go to {data_dir}/mail"
+        click.echo(f"SMTP_URL is not set: {what}.")
     problems = [f"{name} is not set." for name in missing] if is_production else []
     problems += [p for p in find_problems(settings) if not any(p.startswith(name) for name in missing)]
     for problem in problems:
@@ -127,6 +137,93 @@ def media_reconcile(data_dir: Path) -> None:
         stack.enter_context(serving.database_errors_told(settings.database_url))
         if not reconciling.reconcile(settings):
             sys.exit(1)
+
+
+@main.group()
+def users() -> None:
+    """Make and change accounts: in DATABASE_URL, or in the embedded database.
+
+    No password is an argument, for arguments stay in the shell's history and show in the list of processes.
+    """
+
+
+@users.command("create")
+@click.option("--email", required=True, help="What the person signs in with.")
+@click.option("--first-name", required=True)
+@click.option("--last-name", required=True)
+@click.option("--role", type=ROLE, default="user", show_default=True, help="What the person may do.")
+@password_stdin_option
+@data_dir_option
+def users_create(
+    email: str,
+    first_name: str,
+    last_name: str,
+    role: str,
+    password_stdin: bool,  # noqa: FBT001
+    data_dir: Path,
+) -> None:
+    """Make an account, as for the first admin of a school."""
+    from mambo import administering
+
+    password = administering.read_password(from_stdin=password_stdin)
+    click.echo(
+        administering.run(data_dir, lambda registry: registry.create(email, first_name, last_name, role, password))
+    )
+
+
+@users.command("list")
+@click.option("--role", type=ROLE, help="Only those with this role.")
+@click.option("--search", help="Only those whose name or e-mail address holds this.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many at most.")
+@data_dir_option
+def users_list(role: str | None, search: str | None, limit: int, data_dir: Path) -> None:
+    """List accounts, the newest first."""
+    from mambo import administering
+
+    administering.show(administering.run(data_dir, lambda registry: registry.find(search, role, limit + 1)), limit)
+
+
+@users.command("set-role")
+@click.argument("email")
+@click.argument("role", type=ROLE)
+@data_dir_option
+def users_set_role(email: str, role: str, data_dir: Path) -> None:
+    """Give the account of EMAIL another role; the last active admin stays one."""
+    from mambo import administering
+
+    click.echo(administering.run(data_dir, lambda registry: registry.set_role(email, role)))
+
+
+@users.command("set-password")
+@click.argument("email")
+@password_stdin_option
+@data_dir_option
+def users_set_password(email: str, password_stdin: bool, data_dir: Path) -> None:  # noqa: FBT001
+    """Give the account of EMAIL another password, and sign it out everywhere."""
+    from mambo import administering
+
+    password = administering.read_password(from_stdin=password_stdin)
+    click.echo(administering.run(data_dir, lambda registry: registry.set_password(email, password)))
+
+
+@users.command("disable")
+@click.argument("email")
+@data_dir_option
+def users_disable(email: str, data_dir: Path) -> None:
+    """Lock the account of EMAIL and sign it out everywhere; the last active admin stays."""
+    from mambo import administering
+
+    click.echo(administering.run(data_dir, lambda registry: registry.disable(email)))
+
+
+@users.command("enable")
+@click.argument("email")
+@data_dir_option
+def users_enable(email: str, data_dir: Path) -> None:
+    """Unlock the account of EMAIL: it can sign in again."""
+    from mambo import administering
+
+    click.echo(administering.run(data_dir, lambda registry: registry.enable(email)))
 
 
 @main.group()

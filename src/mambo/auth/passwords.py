@@ -1,34 +1,135 @@
-"""Passwords: Argon2id, one at a time, never on the event loop."""
+"""Passwords: Argon2id, one at a time, never on the event loop; and which ones are too easily guessed."""
 
 import asyncio
+import re
+import runpy
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.metadata import distribution
+from threading import BoundedSemaphore
+from typing import ParamSpec, TypeVar
 
+import bcrypt
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import VerificationError
+from msgspec import Struct
+
+from mambo.errors import Invalid, Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # OWASP's cost for Argon2id: 19 MiB, 2 passes, 1 lane.
 HASHER = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
+WAITING = 32
+
+BCRYPT = ("$2a$", "$2b$", "$2y$")  # what the older service stored
+BCRYPT_BYTES = 72  # it never read more of a password
+
+SIGN = r"[ -@\[-`{-~]"  # an ASCII digit, punctuation mark or space
+UP_TO_FIVE_SIGNS = re.compile(SIGN + r"{1,5}\Z")  # a year and a mark
+SCHOOLS_WORDS = re.compile(rf"{SIGN}*(?:(?:the|mambo|inn|salsa|on[ -/_]*(?:2|two)|dance[rs]?|dancing){SIGN}*)+")
+
+
+class Checked(Struct, frozen=True):
+    """Whether the password was right, and then the hash to store instead where the stored one is of another cost."""
+
+    is_right: bool
+    new_hash: str | None = None
 
 
 class Passwords:
-    """Hashes and checks passwords on one thread of its own: more threads are slower and take 19 MiB each."""
+    """Hashes and checks passwords on one thread of its own: more threads are slower and take 19 MiB each.
+
+    One is at work and at most `WAITING` wait; a caller who leaves gives up its place.
+    """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
+        self._places = BoundedSemaphore(1 + WAITING)
         self._nobody = HASHER.hash("nobody's password")
+        common_passwords()  # now, and not while the first account is made
 
     async def hash(self, password: str) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, HASHER.hash, password)
+        """Make the hash to store.
 
-    async def match(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password is the hashed one; without a hash it takes as long, and is not."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._match, password_hash, password)
+        Raises:
+            Unavailable: too many are waiting.
 
-    def _match(self, password_hash: str | None, password: str) -> bool:
-        try:
-            return HASHER.verify(password_hash or self._nobody, password) and password_hash is not None
-        except (VerificationError, InvalidHashError):
-            return False
+        """
+        return await self._in_turn(HASHER.hash, password)
+
+    async def check(self, password_hash: str | None, password: str) -> Checked:
+        """Compare a password with the stored hash; without one it takes as long, and is not right.
+
+        Raises:
+            Unavailable: too many are waiting.
+
+        """
+        return await self._in_turn(self._check, password_hash, password)
+
+    async def _in_turn(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        if not self._places.acquire(blocking=False):
+            raise Unavailable("Too many people are signing in. Try again in a second.", code="busy", retry_after=1)
+        turn = self._thread.submit(work, *arguments, **options)
+        turn.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(turn)
+
+    def _check(self, password_hash: str | None, password: str) -> Checked:
+        stored = password_hash or self._nobody
+        is_bcrypt = stored.startswith(BCRYPT)
+        matches = matches_bcrypt if is_bcrypt else matches_argon2
+        if not matches(stored, password) or password_hash is None:
+            return Checked(is_right=False)
+        # All hashes come to one cost: a cheaper one is weaker, a dearer one shows by its time that there is an account.
+        is_current = not is_bcrypt and not HASHER.check_needs_rehash(stored)
+        return Checked(is_right=True, new_hash=None if is_current else HASHER.hash(password))
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def matches_argon2(stored: str, password: str) -> bool:
+    try:
+        return HASHER.verify(stored, password)
+    except (VerificationError, ValueError):  # another password, or not a hash
+        return False
+
+
+def matches_bcrypt(stored: str, password: str) -> bool:
+    try:
+        return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode())
+    except ValueError:  # not a hash
+        return False
+
+
+def require_good_password(field: str, password: str, email: str = "") -> None:
+    """Refuse what is tried first: common passwords, the school's words, and the person's own e-mail address.
+
+    Capitals, and up to five digits and signs at the end, make no difference.
+
+    Raises:
+        Invalid: the password is one of those.
+
+    """
+    folded, address = password.casefold().strip(), email.casefold().strip()
+    forms = {folded, UP_TO_FIVE_SIGNS.sub("", folded)}
+    if address and forms & {address, address.partition("@")[0]}:
+        raise Invalid.field(
+            field, "is your e-mail address or its first part: choose a few words that nobody links to you", "guessable"
+        )
+    if not folded or forms & common_passwords() or SCHOOLS_WORDS.fullmatch(folded):
+        raise Invalid.field(
+            field, "is among the first that are guessed: choose a few words that do not belong together", "guessable"
+        )
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """The 30 000 most common passwords, in lower case, as zxcvbn lists them.
+
+    To import zxcvbn would rank its lists of words and names too, for 15 MB and a tenth of a second.
+    """
+    file = distribution("zxcvbn").locate_file("zxcvbn/frequency_lists.py")
+    return frozenset(runpy.run_path(str(file))["FREQUENCY_LISTS"]["passwords"])
