@@ -74,8 +74,14 @@ async def run_alembic(command: Callable[..., Any], url: str, *arguments: str) ->
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str) -> Settings:
-    return load_settings({"DATABASE_URL": database_url, "SECRET_KEY": "a-key-for-the-tests-that-is-long-enough"})
+def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return load_settings(
+        {
+            "DATABASE_URL": database_url,
+            "SECRET_KEY": "a-key-for-the-tests-that-is-long-enough",
+            "MAMBO_DATA_DIR": str(tmp_path_factory.mktemp("data_dir")),
+        }
+    )
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +91,7 @@ def clock() -> TurnableClock:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
-    app = create_app(settings, clock=clock, upkeep_seconds=None)
+    app = create_app(settings, clock=clock, upkeep_seconds=None, principal_seconds=0)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
 
@@ -109,7 +115,7 @@ async def school(
 ) -> AsyncIterator[School]:
     """People and courses, put straight into the database; gone after the test."""
     clock.now = START
-    yield School(async_sessionmaker(engine, expire_on_commit=False), client, app.state.tokens, clock)
+    yield School(async_sessionmaker(engine, expire_on_commit=False), client, app.state.token_maker.access, clock)
     async with engine.begin() as connection:
         await connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)} CASCADE"))
 

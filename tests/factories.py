@@ -89,7 +89,7 @@ class School:
         now = self.clock()
         row = AuthSession(user_id=user_id, device="test", last_seen_at=now, expires_at=now + timedelta(days=30))
         await self.add(row)
-        return Caller(self.client, user_id, email, self.tokens.issue(Claims(user_id, row.id), now))
+        return Caller(self.client, user_id, email, self.tokens.issue(Claims(user_id, row.id), now, row.expires_at)[0])
 
     async def admin(self) -> Caller:
         return await self.person(Role.ADMIN)

@@ -13,15 +13,23 @@ from mambo.auth.tokens import AccessTokens, Claims
 from mambo.errors import NotSignedIn
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-TOKENS = AccessTokens("a secret key of the tests, long enough", "HS256", timedelta(days=7))
-KEY: bytes = TOKENS._key  # noqa: SLF001 - to forge with
+SECRET = "a secret key of the tests, long enough"
+TOKENS = AccessTokens([SECRET], "HS256", timedelta(days=7))
+[(KID, KEY)] = TOKENS._keys.items()  # noqa: SLF001 - to forge with
 WHO = Claims(uuid4(), uuid4())
-GOOD: dict[str, Any] = jwt.decode(TOKENS.issue(WHO, NOW), options={"verify_signature": False})
+LATER = NOW + timedelta(days=90)
+
+
+def issue() -> str:
+    return TOKENS.issue(WHO, NOW, LATER)[0]
+
+
+GOOD: dict[str, Any] = jwt.decode(issue(), options={"verify_signature": False})
 
 
 def forge(*, key: bytes = KEY, algorithm: str = "HS256", typ: str = "at+jwt", header: Any = None, **claims: Any) -> str:
     payload = {name: value for name, value in (GOOD | claims).items() if value is not None}
-    return jwt.encode(payload, key, algorithm, headers={"typ": typ} | (header or {}))
+    return jwt.encode(payload, key, algorithm, headers={"typ": typ, "kid": KID} | (header or {}))
 
 
 def raw(header: dict[str, Any], payload: dict[str, Any], signature: str = "") -> str:
@@ -30,7 +38,7 @@ def raw(header: dict[str, Any], payload: dict[str, Any], signature: str = "") ->
 
 
 def test_a_token_names_whom_it_was_made_for() -> None:
-    assert TOKENS.read(TOKENS.issue(WHO, NOW), NOW) == WHO
+    assert TOKENS.read(issue(), NOW) == WHO
 
 
 def test_a_token_holds_neither_role_nor_email() -> None:
@@ -69,10 +77,35 @@ def test_a_token_holds_neither_role_nor_email() -> None:
         forge(exp="soon"),
         forge(exp=1e300),
         forge(exp=[1]),
-        TOKENS.issue(WHO, NOW)[:-2] + "AA",
-        TOKENS.issue(WHO, NOW - timedelta(days=8)),
+        issue()[:-2] + "AA",
+        TOKENS.issue(WHO, NOW - timedelta(days=8), LATER)[0],
+        jwt.encode(GOOD, KEY, "HS256", headers={"typ": "at+jwt"}),  # of no key
+        forge(header={"kid": "0" * 16}),
+        forge(header={"kid": "0" * 16}, key=bytes(32)),
+        forge(header={"kid": "", "jwk": {"kty": "oct", "k": "AAAA"}}, key=bytes(32)),
+        forge(header={"kid": "../../dev/null"}, key=bytes(32)),
     ],
 )
 def test_a_forged_token_is_nobodys(token: str) -> None:
     with pytest.raises(NotSignedIn):
         TOKENS.read(token, NOW)
+
+
+def test_a_token_ends_with_its_session_at_the_latest() -> None:
+    token, seconds = TOKENS.issue(WHO, NOW, NOW + timedelta(minutes=5))
+
+    assert seconds == 300
+    assert TOKENS.read(token, NOW + timedelta(minutes=4)) == WHO
+    with pytest.raises(NotSignedIn):
+        TOKENS.read(token, NOW + timedelta(minutes=5))
+
+
+def test_a_key_can_be_replaced_while_its_tokens_still_count() -> None:
+    """The new key signs, the old one is read, and once it is gone so are its tokens."""
+    old = issue()
+    both = AccessTokens(["the new key, which is long enough too", SECRET], "HS256", timedelta(days=7))
+    new = both.issue(WHO, NOW, LATER)[0]
+
+    assert both.read(old, NOW) == both.read(new, NOW) == WHO
+    with pytest.raises(NotSignedIn):
+        TOKENS.read(new, NOW)

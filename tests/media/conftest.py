@@ -16,6 +16,7 @@ from mambo.app import create_app
 from mambo.devkit.mux import MuxEmulator, mux_emulator
 from mambo.devkit.mux_webhooks import Faults
 from mambo.devkit.storage import StorageSettings, embedded_storage
+from mambo.limits.rules import Rate
 from mambo.settings import Settings
 
 ORIGIN = "https://app.mambo.example"
@@ -58,6 +59,7 @@ async def mux(emulator: MuxEmulator, school: School) -> AsyncIterator[MuxEmulato
 def settings(settings: Settings, storage: StorageSettings, emulator: MuxEmulator) -> Settings:
     return replace(
         settings,
+        limits=dict.fromkeys(settings.limits, Rate(10_000, 3600)),
         cors_origins=(ORIGIN, "https://admin.mambo.example"),
         aws_access_key_id=storage.access_key_id,
         aws_secret_access_key=storage.secret_access_key,
@@ -73,7 +75,7 @@ def settings(settings: Settings, storage: StorageSettings, emulator: MuxEmulator
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings, clock: TurnableClock, emulator: MuxEmulator) -> AsyncIterator[Litestar]:
-    app = create_app(settings, clock=clock, upkeep_seconds=None)
+    app = create_app(settings, clock=clock, upkeep_seconds=None, principal_seconds=0)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     async with LifespanManager(app):  # type: ignore[arg-type]
         with socket.create_server(("127.0.0.1", 0)) as listener:

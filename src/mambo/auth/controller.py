@@ -1,18 +1,30 @@
-"""`/api/auth`: making an account and signing in."""
+"""`/api/auth`: making an account, signing in, staying signed in, and ending it."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, post
-from litestar.datastructures import CacheControlHeader
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.background_tasks import BackgroundTask
+from litestar.datastructures import CacheControlHeader, State
 from litestar.di import NamedDependency, Provide
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from mambo.auth.middleware import IGNORES_TOKEN
-from mambo.auth.schemas import Credentials, OAuth2Form, Registration, Token
-from mambo.auth.service import SignIn, provide_sign_in
+from mambo.auth.schemas import Credentials, OAuth2Form, PasswordChange, Refresh, Registration, Session, Token
+from mambo.auth.service import (
+    Refreshing,
+    Sessions,
+    SignIn,
+    normalized,
+    provide_refreshing,
+    provide_sessions,
+    provide_sign_in,
+)
 from mambo.errors import WrongMediaType
-from mambo.guards import open_to_anyone
+from mambo.guards import Principal, open_to_anyone, requires_user
+from mambo.limits.rules import PASSWORD, REGISTER
+from mambo.limits.service import limited
 from mambo.openapi import raises
 
 
@@ -39,14 +51,62 @@ class AuthController(Controller):
     # A client may send its old token along when it signs in anew.
     opt = {IGNORES_TOKEN: True}
     cache_control = CacheControlHeader(no_store=True)
-    dependencies = {"sign_in": Provide(provide_sign_in), "credentials": Provide(provide_credentials)}
+    dependencies = {
+        "sign_in": Provide(provide_sign_in),
+        "credentials": Provide(provide_credentials),
+        "refreshing": Provide(provide_refreshing),
+    }
 
-    @post("/register", responses=raises(409))
-    async def register(self, data: JSONBody[Registration], sign_in: NamedDependency[SignIn]) -> Token:
-        """Make an account and sign it in."""
-        return await sign_in.register(data)
+    @post("/register", guards=[limited(REGISTER)], responses=raises(409, 429))
+    async def register(
+        self, data: JSONBody[Registration], sign_in: NamedDependency[SignIn], state: State
+    ) -> Response[Token]:
+        """Make an account and sign it in; an e-mail with a link to confirm the address goes out."""
+        user_id, token = await sign_in.register(data)
+        return Response(token, background=BackgroundTask(state.after_registering, user_id, normalized(data.email)))
 
-    @post("/token", status_code=200, responses=raises(401))
+    @post("/token", status_code=200, responses=raises(401, 429))
     async def create_token(self, credentials: NamedDependency[Credentials], sign_in: NamedDependency[SignIn]) -> Token:
         """Sign in with JSON, or with OAuth2's password form."""
         return await sign_in.sign_in(credentials)
+
+    @post("/refresh", status_code=200, responses=raises(401, 429))
+    async def refresh(self, data: JSONBody[Refresh], refreshing: NamedDependency[Refreshing]) -> Token:
+        """New tokens for a refresh token; each is used once, and again within ten seconds should the answer be lost."""
+        return await refreshing.refresh(data.refresh_token)
+
+
+class SessionController(Controller):
+    path = "/api/auth"
+    tags = ("Authentication",)
+    guards = (requires_user,)
+    dependencies = {"sessions": Provide(provide_sessions)}
+
+    @post("/logout", status_code=204)
+    async def log_out(self, principal: NamedDependency[Principal], sessions: NamedDependency[Sessions]) -> None:
+        """End this session; its tokens count no more, on any device."""
+        await sessions.end(principal.session_id, principal)
+
+    @get("/sessions", cache_control=CacheControlHeader(no_store=True))
+    async def list_sessions(
+        self, principal: NamedDependency[Principal], sessions: NamedDependency[Sessions]
+    ) -> list[Session]:
+        """One's own sessions, the last seen first."""
+        return await sessions.get(principal.user_id, principal.session_id)
+
+    @delete("/sessions/{session_id:uuid}", responses=raises(404))
+    async def end_session(
+        self, session_id: FromPath[UUID], principal: NamedDependency[Principal], sessions: NamedDependency[Sessions]
+    ) -> None:
+        """End a session of one's own; an admin may end anyone's."""
+        await sessions.end(session_id, principal)
+
+    @post("/password", guards=[limited(PASSWORD)], status_code=204, responses=raises(409, 429))
+    async def change_password(
+        self,
+        data: JSONBody[PasswordChange],
+        principal: NamedDependency[Principal],
+        sessions: NamedDependency[Sessions],
+    ) -> None:
+        """Change one's own password; every other session ends."""
+        await sessions.change_password(data, principal)

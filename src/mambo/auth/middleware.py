@@ -5,7 +5,6 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from mambo.auth.repository import SessionRepository
 from mambo.auth.tokens import SIGN_IN_AGAIN
 from mambo.errors import NotSignedIn
 from mambo.guards import Connection, Principal
@@ -32,9 +31,8 @@ class Authentication(ASGIMiddleware):
         if scheme.lower() != "bearer":
             raise NotSignedIn(SIGN_IN_AGAIN)
         now = state.clock()
-        claims = state.tokens.read(token.strip(), now)
-        async with state.reads() as session:
-            principal = await SessionRepository(session).get_principal(claims.session_id, claims.user_id, now)
+        claims = state.token_maker.access.read(token.strip(), now)
+        principal: Principal | None = await state.principals.get(claims, now)
         if principal is None:
             raise NotSignedIn(SIGN_IN_AGAIN)
         return principal

@@ -1,15 +1,46 @@
-"""Questions about sessions."""
+"""Questions about sessions and refresh tokens."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.orm import aliased
 
-from mambo.auth.models import AuthSession
+from mambo.auth.models import AuthSession, RefreshToken
 from mambo.db import Repository
 from mambo.guards import Principal
 from mambo.users.models import Subscription, User, UserProfile
 from mambo.users.repository import has_live_subscription
+
+MOST_SESSIONS = 10
+SEEN_EVERY = timedelta(minutes=5)
+IDLE = timedelta(days=30)
+
+
+def is_live(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a session counts: neither ended nor over."""
+    return sa.and_(AuthSession.revoked_at.is_(None), AuthSession.expires_at > now)
+
+
+class Known(Struct, frozen=True):
+    """A person behind a session, until when that is so at the most, and when the session was last seen."""
+
+    principal: Principal
+    until: datetime
+    last_seen_at: datetime
+
+
+class Presented(Struct, frozen=True):
+    """A refresh token that could not be used: what is known of it, of the one that replaced it, and of its session."""
+
+    session_id: UUID
+    user_id: UUID
+    used_at: datetime | None
+    session_expires_at: datetime
+    is_session_live: bool
+    is_child_unused: bool | None
 
 
 class SessionRepository(Repository[AuthSession]):
@@ -17,15 +48,121 @@ class SessionRepository(Repository[AuthSession]):
 
     model_type = AuthSession
 
-    async def get_principal(self, session_id: UUID, user_id: UUID, now: datetime) -> Principal | None:
+    async def get_principal(self, session_id: UUID, user_id: UUID, now: datetime) -> Known | None:
         """Whoever signed in, as the database knows them now; None when the session or the account has ended."""
         query = (
-            sa.select(AuthSession.user_id, AuthSession.id, User.role, has_live_subscription(now), UserProfile.timezone)
+            sa.select(
+                AuthSession.user_id,
+                AuthSession.id,
+                User.role,
+                has_live_subscription(now),
+                UserProfile.timezone,
+                AuthSession.expires_at,
+                Subscription.current_period_end,
+                AuthSession.last_seen_at,
+            )
             .join(User, User.id == AuthSession.user_id)
             .join(UserProfile, UserProfile.user_id == User.id)
             .join(Subscription, Subscription.user_id == User.id)
-            .where(AuthSession.id == session_id, AuthSession.user_id == user_id, User.is_active)
-            .where(AuthSession.revoked_at.is_(None), AuthSession.expires_at > now)
+            .where(AuthSession.id == session_id, AuthSession.user_id == user_id, User.is_active, is_live(now))
         )
         row = (await self.session.execute(query)).one_or_none()
-        return Principal(*row) if row else None
+        if row is None:
+            return None
+        until = row.expires_at
+        if row.current_period_end is not None and row.current_period_end > now:
+            until = min(until, row.current_period_end)
+        return Known(Principal(*row[:5]), until, row.last_seen_at)
+
+    async def see(self, session_id: UUID, now: datetime) -> None:
+        """Note that the session is in use."""
+        query = sa.update(AuthSession).where(AuthSession.id == session_id, AuthSession.last_seen_at < now)
+        await self.session.execute(query.values(last_seen_at=now))
+
+    async def get_live(self, user_id: UUID, now: datetime) -> Sequence[AuthSession]:
+        """A person's sessions that are in use, the last seen first."""
+        query = (
+            sa.select(AuthSession)
+            .where(AuthSession.user_id == user_id, is_live(now), AuthSession.last_seen_at > now - IDLE)
+            .order_by(AuthSession.last_seen_at.desc(), AuthSession.id.desc())
+        )
+        return (await self.session.scalars(query)).all()
+
+    async def end(self, session_id: UUID, now: datetime, *, of: UUID | None) -> UUID | None:
+        """End a live session, if it is that person's where one is named; returns whose it was, None without."""
+        query = sa.update(AuthSession).where(AuthSession.id == session_id, is_live(now)).values(revoked_at=now)
+        if of is not None:
+            query = query.where(AuthSession.user_id == of)
+        return await self.session.scalar(query.returning(AuthSession.user_id))
+
+    async def end_all(self, user_id: UUID, now: datetime, *, keep: UUID | None = None) -> None:
+        """End a person's sessions, but one where that is named."""
+        query = sa.update(AuthSession).where(AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None))
+        if keep is not None:
+            query = query.where(AuthSession.id != keep)
+        await self.session.execute(query.values(revoked_at=now))
+
+    async def end_surplus(self, user_id: UUID, now: datetime) -> None:
+        """End the sessions of a person that were not seen for longest, beyond ten."""
+        surplus = (
+            sa.select(AuthSession.id)
+            .where(AuthSession.user_id == user_id, is_live(now))
+            .order_by(AuthSession.last_seen_at.desc(), AuthSession.id.desc())
+            .offset(MOST_SESSIONS)
+        )
+        query = sa.update(AuthSession).where(AuthSession.id.in_(surplus.scalar_subquery())).values(revoked_at=now)
+        await self.session.execute(query, execution_options={"synchronize_session": False})
+
+    async def forget_over(self, moment: datetime) -> int:
+        """Delete sessions that were over before, with their refresh tokens; returns how many."""
+        query = sa.delete(AuthSession).where(AuthSession.expires_at < moment).returning(AuthSession.id)
+        return len((await self.session.scalars(query)).all())
+
+
+class RefreshRepository(Repository[RefreshToken]):
+    """Refresh tokens, by their hash."""
+
+    model_type = RefreshToken
+
+    async def use(self, token_hash: bytes, now: datetime) -> UUID | None:
+        """Use a token up; returns its session, None when it is unknown, over or was used before.
+
+        Of any number at once, one gets the session.
+        """
+        query = (
+            sa.update(RefreshToken)
+            .where(RefreshToken.hash == token_hash, RefreshToken.used_at.is_(None), RefreshToken.expires_at > now)
+            .values(used_at=now)
+            .returning(RefreshToken.session_id)
+        )
+        return await self.session.scalar(query)
+
+    async def prolong(self, session_id: UUID, now: datetime) -> sa.Row[UUID, datetime] | None:
+        """Note that a live session is in use; returns whose it is and when it is over, None when it has ended."""
+        query = (
+            sa.update(AuthSession)
+            .where(AuthSession.id == session_id, is_live(now), User.id == AuthSession.user_id, User.is_active)
+            .values(last_seen_at=now)
+            .returning(AuthSession.user_id, AuthSession.expires_at)
+        )
+        return (await self.session.execute(query, execution_options={"synchronize_session": False})).one_or_none()
+
+    async def get_presented(self, token_hash: bytes, child_hash: bytes, now: datetime) -> Presented | None:
+        """What is known of a token that could not be used; None when it was never ours."""
+        child = aliased(RefreshToken)
+        query = (
+            sa.select(
+                RefreshToken.session_id,
+                AuthSession.user_id,
+                RefreshToken.used_at,
+                AuthSession.expires_at,
+                sa.and_(is_live(now), User.is_active),
+                sa.case((child.hash.is_not(None), child.used_at.is_(None))),
+            )
+            .join(AuthSession, AuthSession.id == RefreshToken.session_id)
+            .join(User, User.id == AuthSession.user_id)
+            .outerjoin(child, child.hash == child_hash)
+            .where(RefreshToken.hash == token_hash)
+        )
+        row = (await self.session.execute(query)).one_or_none()
+        return Presented(*row) if row else None

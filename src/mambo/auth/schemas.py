@@ -1,6 +1,8 @@
 """What goes in and out of signing in."""
 
+from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -46,8 +48,36 @@ class OAuth2Form(Struct, kw_only=True):
 
 
 class Token(Output):
-    """A signed-in session's access token; `expires_in` in seconds."""
+    """A signed-in session's tokens; how long they count in seconds.
+
+    Clients that know only the access token sign in anew when it is over; the others refresh.
+    """
 
     access_token: str
     expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - RFC 6750's word
+
+
+class Refresh(Input):
+    """The refresh token of the last answer; each is used once."""
+
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class PasswordChange(Input):
+    """A new password, and the one it replaces."""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+class Session(Output):
+    """A sign-in on a device; `current` is the one that asks."""
+
+    id: UUID
+    device: str
+    last_seen_at: datetime
+    created_at: datetime
+    current: bool

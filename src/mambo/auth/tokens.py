@@ -1,6 +1,10 @@
-"""Access tokens: short JWTs (RFC 9068 `at+jwt`) that name a session and say nothing else."""
+"""Access tokens: short JWTs (RFC 9068 `at+jwt`) that name a session and say nothing else; and refresh tokens."""
 
+import base64
+import hashlib
 import hmac
+import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +16,7 @@ from mambo.errors import NotSignedIn
 
 ISSUER, AUDIENCE, TYPE = "mambo", "mambo-api", "at+jwt"
 CLAIMS = ["iss", "aud", "sub", "sid", "jti", "iat", "exp"]
+REFRESH_PREFIX = "mbr_"
 SIGN_IN_AGAIN = "Your sign-in is not valid or has ended: sign in again."
 
 
@@ -23,14 +28,21 @@ class Claims(Struct, frozen=True):
 
 
 class AccessTokens:
-    """Makes and reads access tokens; whether the session still counts is the database's to say."""
+    """Makes and reads access tokens; whether the session still counts is the database's to say.
 
-    def __init__(self, secret_key: str, algorithm: str, lifetime: timedelta) -> None:
-        self._key = hmac.digest(secret_key.encode(), b"mambo access token", "sha512")
+    The first of the secret keys signs; the others are still accepted, so that a key can be replaced.
+    """
+
+    def __init__(self, secret_keys: Sequence[str], algorithm: str, lifetime: timedelta) -> None:
+        keys = [hmac.digest(secret.encode(), b"mambo access token", "sha512") for secret in secret_keys]
+        self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in keys}
+        self._newest = next(iter(self._keys))
         self._algorithm = algorithm
         self.lifetime = lifetime
 
-    def issue(self, claims: Claims, now: datetime) -> str:
+    def issue(self, claims: Claims, now: datetime, until: datetime) -> tuple[str, int]:
+        """A token and its life in seconds; it ends with the session at the latest."""
+        expires = min(now + self.lifetime, until)
         payload = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -38,9 +50,11 @@ class AccessTokens:
             "sid": str(claims.session_id),
             "jti": uuid4().hex,
             "iat": int(now.timestamp()),
-            "exp": int((now + self.lifetime).timestamp()),
+            "exp": int(expires.timestamp()),
         }
-        return jwt.encode(payload, self._key, self._algorithm, headers={"typ": TYPE})
+        headers = {"typ": TYPE, "kid": self._newest}
+        token = jwt.encode(payload, self._keys[self._newest], self._algorithm, headers=headers)
+        return token, int(expires.timestamp()) - int(now.timestamp())
 
     def read(self, token: str, now: datetime) -> Claims:
         """Whom the token names.
@@ -52,7 +66,7 @@ class AccessTokens:
         try:
             parts = jwt.decode_complete(
                 token,
-                self._key,
+                self._keys[jwt.get_unverified_header(token)["kid"]],
                 algorithms=[self._algorithm],
                 issuer=ISSUER,
                 audience=AUDIENCE,
@@ -62,7 +76,7 @@ class AccessTokens:
             claims = Claims(UUID(parts["payload"]["sub"]), UUID(parts["payload"]["sid"]))
             if parts["header"].get("typ") != TYPE or not self._is_current(parts["payload"], now):
                 raise NotSignedIn(SIGN_IN_AGAIN)
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotSignedIn(SIGN_IN_AGAIN) from error
         return claims
 
@@ -70,3 +84,28 @@ class AccessTokens:
         issued = datetime.fromtimestamp(int(payload["iat"]), UTC)
         expires = datetime.fromtimestamp(int(payload["exp"]), UTC)
         return now < expires <= issued + self.lifetime
+
+
+class RefreshTokens:
+    """Makes refresh tokens: opaque, 256 bits, and each the parent of one other.
+
+    The child follows from its parent, so that a reply that was lost can be given again with nothing stored to give.
+    """
+
+    def __init__(self, secret_key: str) -> None:
+        self._key = hmac.digest(secret_key.encode(), b"mambo refresh token", "sha512")
+
+    def first(self) -> str:
+        return written(secrets.token_bytes(32))
+
+    def child_of(self, token: str) -> str:
+        return written(hmac.digest(self._key, b"child|" + token.encode(), "sha256"))
+
+
+def written(bits: bytes) -> str:
+    return REFRESH_PREFIX + base64.urlsafe_b64encode(bits).decode().rstrip("=")
+
+
+def hash_of(token: str) -> bytes:
+    """What is stored of a refresh token."""
+    return hashlib.sha256(token.encode()).digest()

@@ -9,6 +9,8 @@ from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.adapters.storage import AVATAR_BYTES, PictureStore, require_picture
+from mambo.auth.principals import Principals
+from mambo.auth.repository import SessionRepository
 from mambo.errors import Conflict, Invalid, NotFound
 from mambo.game import rules
 from mambo.guards import Role
@@ -22,8 +24,10 @@ from mambo.users.repository import ProfileRepository, UserRepository
 class Accounts:
     """Reads and changes accounts."""
 
-    def __init__(self, session: AsyncSession, pictures: PictureStore | None, now: datetime) -> None:
-        self.pictures = pictures
+    def __init__(
+        self, session: AsyncSession, pictures: PictureStore | None, principals: Principals, now: datetime
+    ) -> None:
+        self.session, self.pictures, self.principals = session, pictures, principals
         self.people = PeopleRepository(session)
         self.users = UserRepository(session)
         self.profiles = ProfileRepository(session)
@@ -58,6 +62,7 @@ class Accounts:
             await self._check_timezone(user_id, values)
         await self.users.change(user_id, User, {name: value.strip() for name, value in names.items()})
         await self.users.change(user_id, UserProfile, values)
+        self.principals.forget_after_commit(self.session, user_id)
         return await self.get(user_id)
 
     async def change_any(self, user_id: UUID, data: AccountChange) -> Person:
@@ -76,6 +81,9 @@ class Accounts:
             await self._keep_an_admin(user_id)
         await self.users.change(user_id, User, account)
         await self.users.change(user_id, Subscription, values)
+        if account.get("is_active") is False:
+            await SessionRepository(self.session).end_all(user_id, self.now)
+        self.principals.forget_after_commit(self.session, user_id)
         return await self.get(user_id)
 
     async def _check_timezone(self, user_id: UUID, values: dict[str, Any]) -> None:
@@ -101,4 +109,4 @@ def take(values: dict[str, Any], *names: str) -> dict[str, Any]:
 async def provide_accounts(
     session: NamedDependency[AsyncSession], state: State, now: NamedDependency[datetime]
 ) -> Accounts:
-    return Accounts(session, state.pictures, now)
+    return Accounts(session, state.pictures, state.principals, now)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from mambo.adapters.storage import PictureStore
 from mambo.adapters.video import UploadStatus, VideoHost
+from mambo.auth.repository import SessionRepository
 from mambo.clock import Clock
 from mambo.errors import MamboError, Unavailable
 from mambo.media.models import MediaKind
@@ -58,6 +59,7 @@ class Upkeep:
             for failure in tally.failed:
                 log.warning("upkeep failed", reason=failure)
         await self.forget_events()
+        await self.forget_sessions()
 
     async def ask_mux(self) -> Tally:
         """Ask Mux about a batch of unfinished uploads that are due; each is due once in five minutes."""
@@ -130,6 +132,11 @@ class Upkeep:
         """Delete Mux's events that are older than 30 days; returns how many."""
         async with self.sessions.begin() as session:
             return await InboxRepository(session).forget_before(self.clock() - EVENTS_KEPT)
+
+    async def forget_sessions(self) -> int:
+        """Delete sign-ins that are over, with their refresh tokens; returns how many."""
+        async with self.sessions.begin() as session:
+            return await SessionRepository(session).forget_over(self.clock())
 
     async def compare_assets(self) -> tuple[list[str], list[str]]:
         """The assets of this Mux environment that nothing here knows, and the lessons whose asset it does not have."""

@@ -57,6 +57,7 @@ class User(Identified):
     last_name: Mapped[str]
     role: Mapped[Role] = mapped_column(one_of(Role), default=Role.USER)
     is_active: Mapped[bool] = mapped_column(default=True)
+    email_verified_at: Mapped[datetime | None]
 
 
 class UserProfile(Base):

@@ -34,6 +34,18 @@ class UserRepository(Repository[User]):
     async def get_active_by_email(self, email: str) -> User | None:
         return await self.get_one_or_none(sa.func.lower(User.email) == email, User.is_active.is_(True))
 
+    async def confirm(self, user: User, new_hash: str | None) -> bool:
+        """Lock an active account whose password is still the one that was checked, and store a new hash, if there is.
+
+        False when the account or its password has changed meanwhile.
+        """
+        is_as_checked = (User.id == user.id, User.password_hash == user.password_hash, User.is_active)
+        if new_hash is None:
+            query = sa.select(User.id).where(*is_as_checked).with_for_update(read=True)
+            return await self.session.scalar(query) is not None
+        change = sa.update(User).where(*is_as_checked).values(password_hash=new_hash).returning(User.id)
+        return await self.session.scalar(change, execution_options={"synchronize_session": False}) is not None
+
     async def lock_active_admins(self) -> set[UUID]:
         """The ids of all admins who can sign in, none of whom changes until this transaction ends."""
         query = sa.select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
