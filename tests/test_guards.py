@@ -1,6 +1,9 @@
 """Every route says who may call it, and is held to it."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,7 +13,9 @@ from litestar.handlers import HTTPRouteHandler
 from factories import School
 from mambo.guards import Role, open_to_anyone, requires_admin, requires_staff, requires_user
 from mambo.openapi import walk
+from mambo.schema import Input
 
+README = Path(__file__).parents[1] / "README.md"
 AUDIENCES = {open_to_anyone, requires_user, requires_staff, requires_admin}
 
 # Who may call what; a new route is written down here or the suite fails.
@@ -22,6 +27,10 @@ POLICY = {
         "GET /health/ready",
         "POST /api/auth/register",
         "POST /api/auth/token",
+        "POST /api/auth/refresh",
+        "POST /api/auth/forgot-password",
+        "POST /api/auth/reset-password",
+        "POST /api/auth/verify-email",
         "GET /api/courses/worlds",
         "GET /api/courses/worlds/{world_id}/lessons",
         "POST /api/mux/webhook",
@@ -29,6 +38,11 @@ POLICY = {
     },
     requires_user: {
         "GET /api/auth/me",
+        "POST /api/auth/logout",
+        "POST /api/auth/password",
+        "POST /api/auth/resend-verification",
+        "GET /api/auth/sessions",
+        "DELETE /api/auth/sessions/{session_id}",
         "GET /api/users/me",
         "PATCH /api/users/me",
         "GET /api/courses/lessons/{lesson_id}",
@@ -58,6 +72,8 @@ POLICY = {
         "GET /api/admin/users",
         "GET /api/admin/users/{user_id}",
         "PATCH /api/admin/users/{user_id}",
+        "GET /api/admin/users/{user_id}/sessions",
+        "DELETE /api/admin/users/{user_id}/sessions",
         "GET /api/admin/students",
         "GET /api/admin/stats",
         "POST /api/mux/upload-url",
@@ -84,6 +100,19 @@ def test_the_policy_lists_every_documented_route(app: Litestar) -> None:
     assert routes == dict(CALLS)
 
 
+NAMES = {open_to_anyone: "anyone", requires_user: "signed in", requires_staff: "staff", requires_admin: "admins"}
+
+
+def test_the_readme_says_who_may_call_what() -> None:
+    """The table there is made of this one."""
+    rows = [
+        f"| {NAMES[audience]} | {' · '.join(f'`{call}`' for call in sorted(calls, key=lambda call: call.split()[1]))} |"
+        for audience, calls in POLICY.items()
+    ]
+
+    assert "\n".join(["| who | what |", "|---|---|", *rows]) in README.read_text()
+
+
 @pytest.mark.parametrize(("call", "audience"), CALLS, ids=[call for call, _ in CALLS])
 async def test_who_may_not_call_is_turned_away(school: School, call: str, audience: object) -> None:
     """Nobody gets 401 where someone is asked for, and someone without the role 403; who may call gets neither."""
@@ -104,3 +133,54 @@ async def test_who_may_not_call_is_turned_away(school: School, call: str, audien
     for role, status in statuses.items():
         assert (status == 403) is (role not in allowed), (role, status)
         assert status not in {401, 500}, (role, status)
+
+
+@pytest.mark.parametrize("call", [call for call, audience in CALLS if audience is not open_to_anyone])
+async def test_whoever_is_disabled_is_nobody(school: School, call: str) -> None:
+    method, template = call.split(" ")
+    disabled = await school.person(Role.ADMIN, is_active=False)
+
+    response = await disabled.request(method, re.sub(r"{\w+}", str(uuid4()), template))
+
+    assert response.status_code == 401
+
+
+# What nobody may set
+
+FORBIDDEN = ("id", "user_id", "owner_id", "created_at", "xp", "level", "streak_count", "password_hash", "revoked_at")
+SOMETIMES = ("role", "tier", "is_active", "is_published", "subscription_status", "current_period_end", "email")
+
+
+@pytest.mark.parametrize("call", [call for call, _ in CALLS])
+async def test_no_body_takes_a_field_that_it_does_not_declare(
+    school: School, call: str, api_description: dict[str, Any]
+) -> None:
+    """Asked by an admin, who may do everything that anyone may."""
+    method, template = call.split(" ")
+    body = api_description["paths"][template][method.lower()].get("requestBody", {})
+    schema = body.get("content", {}).get("application/json", {}).get("schema", {})
+    if "$ref" in schema:
+        schema = api_description["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if schema.get("type") != "object":  # no body, or a list
+        return
+    admin = await school.admin()
+
+    for field in (*FORBIDDEN, *SOMETIMES):
+        if field not in schema["properties"]:
+            response = await admin.request(method, re.sub(r"{\w+}", str(uuid4()), template), json={field: "x"})
+            if response.json()["code"] != "not_configured":  # the tests of media have what this app lacks
+                assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "unknown_field"), field
+    assert set(schema["properties"]).isdisjoint(FORBIDDEN)
+
+
+def test_every_body_refuses_unknown_fields() -> None:
+    bodies = [struct for struct in subclasses(Input) if struct.__struct_fields__]
+
+    assert len(bodies) > 10
+    assert all(struct.__struct_config__.forbid_unknown_fields for struct in bodies)
+
+
+def subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from subclasses(below)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -12,12 +13,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from mambo import db
+from mambo.adapters.cache import Cache, open_redis
+from mambo.adapters.mail import FileMailer, Mailer, SmtpMailer
 from mambo.adapters.storage import PictureStore, open_storage
 from mambo.adapters.video import MuxVideo, VideoHost
-from mambo.auth.controller import AuthController
+from mambo.auth.admin_controller import SessionAdminController
+from mambo.auth.controller import AuthController, SessionController
 from mambo.auth.middleware import Authentication
 from mambo.auth.passwords import Passwords
-from mambo.auth.tokens import AccessTokens
+from mambo.auth.principals import Principals
+from mambo.auth.service import TokenMaker
+from mambo.auth.tokens import AccessTokens, RefreshTokens
 from mambo.clock import Clock, provide_now, utc_now
 from mambo.courses.admin_controller import CourseAdminController
 from mambo.errors import on_error, require_json
@@ -25,25 +31,36 @@ from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
 from mambo.learning.admin_controller import delete_course, get_stats
 from mambo.learning.controller import CatalogueController, LessonController
+from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
+from mambo.limits.service import Limits
 from mambo.logs import RequestEnvelope, configure_logging
 from mambo.media.admin_controller import VideoController
 from mambo.media.controller import PictureController, receive_event
 from mambo.openapi import documentation_routes, openapi_config
 from mambo.people.admin_controller import PeopleAdminController
 from mambo.people.controller import ProfileController
+from mambo.recovery.controller import RecoveryController, resend_verification
+from mambo.recovery.service import Letters
 from mambo.settings import Settings, environment, load_settings
+from mambo.smtp_url import read_smtp_url
 from mambo.upkeep.service import running, upkeep_of
 
 MAX_BODY_BYTES = 1_000_000
 UPKEEP_SECONDS = 10.0
+COUNTING_CONNECTIONS = 3
 
 
 def create_app(
-    settings: Settings | None = None, *, clock: Clock = utc_now, upkeep_seconds: float | None = UPKEEP_SECONDS
+    settings: Settings | None = None,
+    *,
+    clock: Clock = utc_now,
+    upkeep_seconds: float | None = UPKEEP_SECONDS,
+    principal_seconds: float = 1.0,
 ) -> Litestar:
     """Build the app; without settings it reads the environment, as `uvicorn --factory mambo.app:create_app` needs it.
 
-    `upkeep_seconds` is how often it looks for what is due in the background; None is never.
+    `upkeep_seconds` is how often it looks for what is due in the background; None is never. `principal_seconds` is how
+    long it remembers who is behind a session; what changes here is forgotten at once.
 
     Raises:
         SettingsError: a setting is missing, malformed or unsafe.
@@ -60,11 +77,19 @@ def create_app(
         # For single statements outside a request's transaction: no BEGIN, and the connection goes back at once.
         app.state.reads = async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"))
         app.state.passwords = passwords
+        app.state.principals = Principals(app.state.reads, seconds=principal_seconds)
+        app.state.letters = Letters(app.state.sessions, mailer(settings, clock), settings.web_address, clock)
+        app.state.after_registering = app.state.letters.send_verification
         async with AsyncExitStack() as stack:
             stack.push_async_callback(engine.dispose)
             stack.callback(passwords.close)
             app.state.pictures = await stack.enter_async_context(picture_store(settings))
             app.state.video = stack.enter_context(video_host(settings))
+            cache = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
+            if cache is not None:
+                app.state.principals.share(cache)
+            counts = await stack.enter_async_context(counts_of(settings, cache))
+            app.state.limits = Limits(counts, settings.limits, clock, lifts_loopback=not settings.is_production)
             if upkeep_seconds is not None:
                 stack.enter_context(running(upkeep_of(app.state), every=upkeep_seconds))
             yield
@@ -73,6 +98,10 @@ def create_app(
         route_handlers=[
             HealthController,
             AuthController,
+            SessionController,
+            SessionAdminController,
+            RecoveryController,
+            resend_verification,
             ProfileController,
             CatalogueController,
             LessonController,
@@ -104,14 +133,14 @@ def create_app(
             allow_credentials=True,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            expose_headers=["X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"],
         ),
         state=State(
             {
                 "clock": clock,
                 "allowed_origins": settings.allowed_origins,
                 "webhook_secrets": settings.webhook_secrets,
-                "tokens": AccessTokens(settings.secret_key, settings.jwt_algorithm, settings.access_token_lifetime),
+                "token_maker": token_maker(settings),
             }
         ),
         lifespan=[resources],
@@ -123,6 +152,33 @@ def create_app(
     # Litestar's hooks miss unknown routes and preflights, so the envelope goes around all of it.
     app.asgi_handler = RequestEnvelope(app.asgi_handler, is_production=settings.is_production)
     return app
+
+
+def token_maker(settings: Settings) -> TokenMaker:
+    keys = [settings.secret_key, *([settings.secret_key_previous] if settings.secret_key_previous else [])]
+    access = AccessTokens(keys, settings.jwt_algorithm, settings.access_token_lifetime)
+    return TokenMaker(access, RefreshTokens(settings.secret_key))
+
+
+@asynccontextmanager
+async def counts_of(settings: Settings, cache: Cache | None) -> AsyncIterator[Counts]:
+    """Where workers share what they count: Redis, else PostgreSQL, by connections that no request holds."""
+    if cache is not None:
+        yield RedisCounts(cache)
+        return
+    engine = db.create_engine(settings.database_url, pool_size=COUNTING_CONNECTIONS)
+    try:
+        yield PostgresCounts(async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT")))
+    finally:
+        await engine.dispose()
+
+
+def mailer(settings: Settings, clock: Clock) -> Mailer | None:
+    """A mail server, or in development a folder; None in production without SMTP_URL."""
+    if settings.smtp_url:
+        return SmtpMailer(read_smtp_url(settings.smtp_url), settings.sender, clock)
+    folder = Path(settings.mambo_data_dir) / "mail"
+    return None if settings.is_production else FileMailer(folder, settings.sender, clock)
 
 
 @asynccontextmanager

@@ -67,6 +67,7 @@ def prepared_environment(data_dir: Path, address: str | None) -> Iterator[Settin
             if problems := find_half_configured(given):  # in production `load_settings` refuses that
                 raise SettingsError(" ".join(problems))
             make_folder(data_dir)
+            os.environ["MAMBO_DATA_DIR"] = str(data_dir)
             if "SECRET_KEY" not in given:
                 os.environ["SECRET_KEY"] = local_secret(data_dir / "secret_key")
             if "DATABASE_URL" not in given:

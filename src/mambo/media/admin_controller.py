@@ -10,6 +10,8 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from mambo.errors import Invalid
 from mambo.guards import Principal, requires_admin, requires_staff
+from mambo.limits.rules import VIDEO_UPLOAD
+from mambo.limits.service import limited
 from mambo.media.schemas import (
     AssetDeletion,
     AssetExistence,
@@ -35,7 +37,12 @@ class VideoController(Controller):
     tags = ("Video",)
     dependencies = {"videos": Provide(provide_videos)}
 
-    @post("/upload-url", guards=[requires_admin], status_code=200, responses=raises(404) | VENDOR)
+    @post(
+        "/upload-url",
+        guards=[requires_admin, limited(VIDEO_UPLOAD)],
+        status_code=200,
+        responses=raises(404, 429) | VENDOR,
+    )
     async def start_upload(
         self,
         request: Request[Any, Any, Any],

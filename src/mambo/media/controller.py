@@ -21,6 +21,8 @@ from mambo.adapters.storage import (
 )
 from mambo.errors import Invalid, NotAllowed
 from mambo.guards import Principal, open_to_anyone, requires_user
+from mambo.limits.rules import PRESIGN
+from mambo.limits.service import limited
 from mambo.media.models import MediaKind
 from mambo.media.repository import DeletionRepository
 from mambo.media.schemas import PictureRequest, PresignedUpload, Received
@@ -37,7 +39,7 @@ class PictureController(Controller):
     guards = (requires_user,)
     dependencies = {"pictures": Provide(provide_pictures)}
 
-    @post("/presigned-url", status_code=200, responses=raises(403))
+    @post("/presigned-url", guards=[limited(PRESIGN)], status_code=200, responses=raises(403, 429))
     async def presign_picture(
         self,
         data: JSONBody[PictureRequest],
