@@ -12,8 +12,12 @@ from typing import Any, cast
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from asgi_lifespan import LifespanManager
+from litestar import Litestar
 from msgspec.structs import replace
 
+from conftest import TurnableClock
+from mambo.app import create_app
 from mambo.settings import Settings
 
 LINK = re.compile(r"^https://app\.mambo\.example/([a-z-]+)\?token=([A-Za-z0-9_-]{43})$", re.MULTILINE)
@@ -119,3 +123,11 @@ def settings(settings: Settings, mail_server: MailServer) -> Settings:
         mail_from="Mambo <school@mambo.example>",
         web_url="https://app.mambo.example",
     )
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
+    """An app of its own: the suite's has no mail server."""
+    app = create_app(settings, clock=clock, upkeep_seconds=None, principal_seconds=0)
+    async with LifespanManager(app):  # type: ignore[arg-type]
+        yield app
