@@ -15,6 +15,7 @@ from factories import School
 from mambo.auth.models import AuthSession, RefreshToken
 from mambo.auth.service import TokenMaker
 from mambo.auth.tokens import RefreshTokens, hash_of
+from mambo.upkeep.service import upkeep_of
 
 
 @pytest.fixture
@@ -200,3 +201,17 @@ async def test_a_disabled_person_does_not_refresh(
     await admin.patch(f"/api/admin/users/{me['id']}", {"is_active": False})
 
     assert (await refresh(client, first)).status_code == 401
+
+
+async def test_sign_ins_that_are_over_are_forgotten_with_their_tokens(
+    school: School, app: Litestar, first: dict[str, Any], clock: TurnableClock
+) -> None:
+    upkeep = upkeep_of(app.state)
+    clock.turn(timedelta(days=90))
+    before = await upkeep.forget_sessions()
+    clock.turn(timedelta(seconds=1))
+
+    after = await upkeep.forget_sessions()
+
+    assert (before, after) == (0, 1)
+    assert await school.scalar(sa.select(sa.func.count()).select_from(RefreshToken)) == 0
