@@ -8,11 +8,9 @@ from litestar import Controller, Request, Response, delete, get, post
 from litestar.background_tasks import BackgroundTask
 from litestar.datastructures import CacheControlHeader, State
 from litestar.di import NamedDependency, Provide
-from litestar.handlers.base import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from mambo.auth.middleware import IGNORES_TOKEN
-from mambo.auth.passwords import Passwords
 from mambo.auth.schemas import Credentials, OAuth2Form, PasswordChange, Refresh, Registration, Session, Token
 from mambo.auth.service import (
     Refreshing,
@@ -24,7 +22,7 @@ from mambo.auth.service import (
     provide_sign_in,
 )
 from mambo.errors import WrongMediaType
-from mambo.guards import Connection, Principal, open_to_anyone, requires_user
+from mambo.guards import Principal, open_to_anyone, requires_user
 from mambo.limits.rules import PASSWORD, REGISTER
 from mambo.limits.service import limited
 from mambo.openapi import raises
@@ -44,12 +42,6 @@ async def provide_credentials(request: Request[Any, Any, Any]) -> Credentials:
         form = msgspec.convert(dict(await request.form()), OAuth2Form)
         return Credentials(email=form.username, password=form.password)
     raise WrongMediaType("Send the credentials as application/json or application/x-www-form-urlencoded.")
-
-
-async def requires_place(connection: Connection, _: BaseRouteHandler) -> None:
-    """Whoever the queue of passwords would refuse is refused before anything else is done for them."""
-    passwords: Passwords = connection.app.state.passwords
-    passwords.require_place()
 
 
 class AuthController(Controller):
@@ -73,7 +65,7 @@ class AuthController(Controller):
         user_id, token = await sign_in.register(data)
         return Response(token, background=BackgroundTask(state.after_registering, user_id, normalized(data.email)))
 
-    @post("/token", guards=[requires_place], status_code=200, responses=raises(401, 429))
+    @post("/token", status_code=200, responses=raises(401, 429))
     async def create_token(self, credentials: NamedDependency[Credentials], sign_in: NamedDependency[SignIn]) -> Token:
         """Sign in with JSON, or with OAuth2's password form."""
         return await sign_in.sign_in(credentials)

@@ -69,20 +69,9 @@ class Passwords:
         """
         return await self._in_turn(self._check, password_hash, password)
 
-    def require_place(self) -> None:
-        """Refuse, before anything else is asked for someone, whom the queue would refuse anyway.
-
-        Raises:
-            Unavailable: too many are waiting.
-
-        """
-        if not self._places.acquire(blocking=False):
-            raise busy()
-        self._places.release()
-
     async def _in_turn(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         if not self._places.acquire(blocking=False):
-            raise busy()
+            raise Unavailable("Too many people are signing in. Try again in a second.", code="busy", retry_after=1)
         turn = self._thread.submit(work, *arguments, **options)
         turn.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(turn)
@@ -99,10 +88,6 @@ class Passwords:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def busy() -> Unavailable:
-    return Unavailable("Too many people are signing in. Try again in a second.", code="busy", retry_after=1)
 
 
 def matches_argon2(stored: str, password: str) -> bool:
