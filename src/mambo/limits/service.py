@@ -8,7 +8,6 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 import structlog
-from litestar.datastructures import State
 from litestar.handlers.base import BaseRouteHandler
 
 from mambo.clock import Clock
@@ -161,8 +160,3 @@ def address_of(connection: Connection) -> str:
     if address.is_loopback:
         return LOOPBACK
     return str(address) if address.version == 4 else str(ip_network((address, 64), strict=False))  # noqa: PLR2004
-
-
-async def provide_limits(state: State) -> Limits:
-    limits: Limits = state.limits
-    return limits
