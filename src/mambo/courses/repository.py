@@ -83,6 +83,12 @@ class LessonRepository(Repository[Lesson]):
         query = sa.select(Lesson).where(Lesson.world_id == world_id).order_by(*in_course_order())
         return (await self.session.scalars(query)).all()
 
+    async def get_with_world(self, lesson_id: UUID) -> tuple[Lesson, World] | tuple[None, None]:
+        """The lesson and the course it is part of; nothing and nothing without."""
+        query = sa.select(Lesson, World).join(World, World.id == Lesson.world_id).where(Lesson.id == lesson_id)
+        row = (await self.session.execute(query)).one_or_none()
+        return (row[0], row[1]) if row else (None, None)
+
     async def remove(self, lesson_id: UUID) -> bool:
         """Delete a lesson; False when it does not exist."""
         return (

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.courses import rules
 from mambo.courses.models import Lesson, World
-from mambo.courses.rules import Access
+from mambo.courses.rules import Access, access_of
 from mambo.courses.schemas import LessonContent
-from mambo.errors import Conflict, NotAllowed, NotFound
+from mambo.errors import Conflict, NotFound
 from mambo.game.models import XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.rules import level_of
@@ -112,16 +112,8 @@ class Learning:
 
     async def _open_lesson(self, lesson_id: UUID, learner: Principal) -> Any:  # noqa: ANN401 - a row
         row = await self.catalogue.get_lesson(lesson_id, learner.user_id)
-        access = access_of(learner, row.World) if row else Access.HIDDEN
-        if access is Access.HIDDEN:
-            raise NotFound("lesson")
-        if access is Access.LOCKED:
-            raise NotAllowed("This lesson is part of a paid course: subscribe to open it.", code="locked")
+        rules.require_open(access_of(learner, row.World if row else None))
         return row
-
-
-def access_of(visitor: Principal | None, world: World) -> Access:
-    return rules.access_to(visitor, is_published=world.is_published, is_free=world.is_free)
 
 
 def to_world(world: World, visitor: Principal | None, lesson_count: int, completed: int) -> WorldView:
