@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -15,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 
 from factories import School
 from mambo.app import create_app
-from mambo.db import alembic_config, create_engine, metadata
+from mambo.db import Statement, alembic_config, create_engine, metadata
 from mambo.devkit.postgres import embedded_postgres
 from mambo.openapi import describe_api
 from mambo.settings import Settings, load_settings
@@ -107,6 +109,28 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(database_url, pool_size=5)
     yield engine
     await engine.dispose()
+
+
+@contextmanager
+def counted(app: Litestar) -> Iterator[list[str]]:
+    """The statements that the app sends to the database meanwhile, by sessions and by the pool."""
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    def arguments(statement: Statement, values: dict[str, Any]) -> list[Any]:
+        """Asked once for each time that the pool runs a statement."""
+        statements.append(statement.sql)
+        return original(statement, values)
+
+    engine, original = app.state.sessions.kw["bind"].sync_engine, Statement.arguments
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        with patch.object(Statement, "arguments", arguments):
+            yield statements
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from mambo.app import COUNTING_CONNECTIONS
 from mambo.courses.models import Lesson
 from mambo.devkit.mux import mux_emulator
 from mambo.devkit.mux_webhooks import Faults, RestFault
@@ -520,8 +519,8 @@ async def test_others_are_served_while_mux_hangs(hanging: Hanging) -> None:
 
 
 async def test_whoever_waits_for_mux_holds_no_database_connection(hanging: Hanging) -> None:
-    """20 people wait, and no more sessions are open than the pools of requests and of counts hold, all at rest."""
-    assert len(hanging.sessions) <= POOL + COUNTING_CONNECTIONS
+    """20 people wait, and no more sessions are open than the two pools hold, all at rest."""
+    assert len(hanging.sessions) <= 2 * POOL
     assert set(hanging.sessions) == {"idle"}
 
 

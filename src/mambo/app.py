@@ -8,12 +8,10 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from mambo import db
-from mambo.adapters.cache import Cache, open_redis
+from mambo.adapters.cache import open_redis
 from mambo.adapters.mail import FileMailer, Mailer, SmtpMailer
 from mambo.adapters.storage import PictureStore, open_storage
 from mambo.adapters.video import MuxVideo, VideoHost
@@ -31,7 +29,7 @@ from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
 from mambo.learning.admin_controller import delete_course, get_stats
 from mambo.learning.controller import CatalogueController, LessonController
-from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
+from mambo.limits.repository import PostgresCounts, RedisCounts
 from mambo.limits.service import Limits
 from mambo.logs import RequestEnvelope, configure_logging
 from mambo.media.admin_controller import VideoController
@@ -47,7 +45,6 @@ from mambo.upkeep.service import running, upkeep_of
 
 MAX_BODY_BYTES = 1_000_000
 UPKEEP_SECONDS = 10.0
-COUNTING_CONNECTIONS = 3
 
 
 def create_app(
@@ -77,18 +74,21 @@ def create_app(
         # For single statements outside a request's transaction: no BEGIN, and the connection goes back at once.
         app.state.reads = async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"))
         app.state.passwords = passwords
-        app.state.principals = Principals(app.state.reads, seconds=principal_seconds)
         app.state.letters = Letters(app.state.sessions, mailer(settings, clock), settings.web_address, clock)
         app.state.after_registering = app.state.letters.send_verification
         async with AsyncExitStack() as stack:
             stack.push_async_callback(engine.dispose)
             stack.callback(passwords.close)
+            app.state.pool = await stack.enter_async_context(
+                db.open_pool(settings.database_url, size=settings.database_pool_size)
+            )
+            app.state.principals = Principals(app.state.pool, seconds=principal_seconds)
             app.state.pictures = await stack.enter_async_context(picture_store(settings))
             app.state.video = stack.enter_context(video_host(settings))
             cache = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
             if cache is not None:
                 app.state.principals.share(cache)
-            counts = await stack.enter_async_context(counts_of(settings, cache))
+            counts = RedisCounts(cache) if cache is not None else PostgresCounts(app.state.pool)
             app.state.limits = Limits(counts, settings.limits, clock, lifts_loopback=not settings.is_production)
             if upkeep_seconds is not None:
                 stack.enter_context(running(upkeep_of(app.state), every=upkeep_seconds))
@@ -123,9 +123,7 @@ def create_app(
         middleware=[Authentication()],
         before_request=require_json,
         exception_handlers={
-            DBAPIError: db.on_database_error,
-            PoolTimeoutError: db.on_database_error,
-            OSError: db.on_database_error,
+            **dict.fromkeys(db.ERRORS, db.on_database_error),
             Exception: on_error,
         },
         cors_config=CORSConfig(
@@ -158,19 +156,6 @@ def token_maker(settings: Settings) -> TokenMaker:
     keys = [settings.secret_key, *([settings.secret_key_previous] if settings.secret_key_previous else [])]
     access = AccessTokens(keys, settings.jwt_algorithm, settings.access_token_lifetime)
     return TokenMaker(access, RefreshTokens(settings.secret_key))
-
-
-@asynccontextmanager
-async def counts_of(settings: Settings, cache: Cache | None) -> AsyncIterator[Counts]:
-    """Where workers share what they count: Redis, else PostgreSQL, by connections that no request holds."""
-    if cache is not None:
-        yield RedisCounts(cache)
-        return
-    engine = db.create_engine(settings.database_url, pool_size=COUNTING_CONNECTIONS)
-    try:
-        yield PostgresCounts(async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT")))
-    finally:
-        await engine.dispose()
 
 
 def mailer(settings: Settings, clock: Clock) -> Mailer | None:

@@ -1,10 +1,11 @@
 """Passwords: hashed in turn, at one cost, as typed; older hashes are renewed, what is easily guessed is refused."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from threading import Event
 from time import thread_time
+from typing import TypeVar
 
 import bcrypt
 import httpx
@@ -13,10 +14,13 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher, Type, extract_parameters
 from litestar import Litestar
 
+from conftest import counted
 from factories import School
 from mambo.auth.passwords import HASHER, WAITING, Checked, Passwords, common_passwords, require_good_password
 from mambo.errors import Invalid, Unavailable
 from mambo.users.models import User
+
+T = TypeVar("T")
 
 PASSWORD = "forward on six, back on two"
 HASH = HASHER.hash(PASSWORD)
@@ -25,9 +29,15 @@ CHEAPEST_BCRYPT = 4
 
 @pytest.fixture(scope="module")
 def passwords() -> Iterator[Passwords]:
-    passwords = Passwords()
+    passwords = Passwords(wait_seconds=60)
     yield passwords
     passwords.close()
+
+
+async def in_turn(passwords: Passwords, work: Callable[[], T]) -> T:
+    """Have the thread do something that the test can watch."""
+    with passwords.place() as place:
+        return await place.in_turn(work)
 
 
 @asynccontextmanager
@@ -39,7 +49,7 @@ async def at_work(passwords: Passwords) -> AsyncIterator[asyncio.Task[None]]:
         loop.call_soon_threadsafe(begun.set)
         release.wait()
 
-    working = asyncio.create_task(passwords._in_turn(work))  # noqa: SLF001 - work that ends when the test says so
+    working = asyncio.create_task(in_turn(passwords, work))
     try:
         await begun.wait()
         yield working
@@ -113,6 +123,18 @@ async def test_whoever_leaves_while_the_thread_works_for_them_keeps_it_busy(pass
     assert (len(refused), len(waiting)) == (1, WAITING)
 
 
+async def test_whoever_waits_too_long_is_told_to_come_back_and_gives_up_their_place() -> None:
+    """Though there is room: the thread may be held by something slow."""
+    hurried = Passwords(wait_seconds=0)
+
+    async with at_work(hurried):
+        refusals = await asyncio.gather(*(hurried.hash(PASSWORD) for _ in range(WAITING)), return_exceptions=True)
+        again = await asyncio.gather(*(hurried.hash(PASSWORD) for _ in range(WAITING)), return_exceptions=True)
+    hurried.close()
+
+    assert [getattr(error, "problem_code", None) for error in (*refusals, *again)] == ["busy"] * 2 * WAITING
+
+
 async def test_a_sign_in_that_finds_no_room_is_answered_503(
     school: School, client: httpx.AsyncClient, app: Litestar
 ) -> None:
@@ -121,6 +143,16 @@ async def test_a_sign_in_that_finds_no_room_is_answered_503(
 
     assert (response.status_code, response.json()["code"]) == (503, "busy")
     assert response.headers["retry-after"] == "1"
+
+
+async def test_a_sign_in_that_finds_no_room_costs_no_statement(
+    school: School, client: httpx.AsyncClient, app: Litestar
+) -> None:
+    async with full(app.state.passwords):
+        with counted(app) as statements:
+            await client.post("/api/auth/token", json={"email": "ana@example.com", "password": PASSWORD})
+
+    assert statements == []
 
 
 @pytest.mark.parametrize(("size", "status"), [(129, 422), (900_000, 422), (1_000_001, 413)])
@@ -176,10 +208,10 @@ async def test_an_unknown_account_costs_what_a_wrong_password_costs(passwords: P
     """In the time of the hashing thread, which does not run while others do."""
 
     async def cost(stored: str | None) -> float:
-        before = await passwords._in_turn(thread_time)  # noqa: SLF001 - of that thread
+        before = await in_turn(passwords, thread_time)
         for _ in range(8):
             assert await passwords.check(stored, "wrong") == Checked(is_right=False)
-        return await passwords._in_turn(thread_time) - before  # noqa: SLF001 - of that thread
+        return await in_turn(passwords, thread_time) - before
 
     assert 0.5 < await cost(None) / await cost(HASH) < 2
 

@@ -12,9 +12,8 @@ import sqlalchemy as sa
 from asgi_lifespan import LifespanManager
 from litestar import Litestar
 
-from conftest import TurnableClock
+from conftest import TurnableClock, counted
 from factories import Caller, School
-from learning.test_statements import counted
 from mambo.app import create_app
 from mambo.auth.models import AuthSession
 from mambo.auth.repository import MOST_SESSIONS, SessionRepository

@@ -1,30 +1,10 @@
 """A read is at most three SQL statements, the check of the session among them, whatever the size of the course."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-import sqlalchemy as sa
 from litestar import Litestar
 
+from conftest import counted
 from factories import School
-
-
-@contextmanager
-def counted(app: Litestar) -> Iterator[list[str]]:
-    """The statements that the app sends to the database meanwhile."""
-    statements: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        statements.append(statement)
-
-    engine = app.state.sessions.kw["bind"].sync_engine
-    sa.event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", note)
-
 
 READS = [
     ("user", "/api/users/me", 2),

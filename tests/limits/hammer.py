@@ -4,10 +4,8 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from sqlalchemy.ext.asyncio import async_sessionmaker
-
 from mambo.adapters.cache import open_redis
-from mambo.db import create_engine
+from mambo.db import open_pool
 from mambo.errors import TooMany
 from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
 from mambo.limits.rules import SIGN_IN_ALL, rates
@@ -25,6 +23,7 @@ async def hammer(counts: Counts) -> None:
             return False
         return True
 
+    await asyncio.gather(*(passes("the first connects") for _ in range(100)))
     print("ready", flush=True)  # noqa: T201
     while name := await asyncio.to_thread(sys.stdin.readline):
         print(sum(await asyncio.gather(*(passes(name) for _ in range(100)))), flush=True)  # noqa: T201
@@ -36,9 +35,8 @@ async def main(kind: str, url: str) -> None:
         async with open_redis(url) as cache:
             await hammer(RedisCounts(cache))
     else:
-        engine = create_engine(url, pool_size=10)
-        await hammer(PostgresCounts(async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"))))
-        await engine.dispose()
+        async with open_pool(url, size=10) as pool:
+            await hammer(PostgresCounts(pool))
 
 
 asyncio.run(main(*sys.argv[1:]))

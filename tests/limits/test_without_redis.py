@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from limits.conftest import RedisServer
 from mambo.adapters.cache import Cache, open_redis
-from mambo.db import create_engine
+from mambo.db import open_pool
 from mambo.errors import NotSignedIn, TooMany
 from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
 from mambo.limits.rules import SIGN_IN_ACCOUNT, SIGN_IN_ALL
@@ -118,8 +117,5 @@ async def test_a_redis_that_refuses_lets_nobody_through(limits: Limits, redis: R
 
 
 async def test_without_postgres_a_worker_counts_by_itself_too(make_limits: MakeLimits) -> None:
-    engine = create_engine("postgresql+asyncpg://nobody@127.0.0.1:1/none", pool_size=1)
-    reads = async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"))
-
-    assert await passed(make_limits(PostgresCounts(reads)), 20) == 10
-    await engine.dispose()
+    async with open_pool("postgresql+asyncpg://nobody@127.0.0.1:1/none", size=1) as pool:
+        assert await passed(make_limits(PostgresCounts(pool)), 20) == 10

@@ -16,9 +16,8 @@ import sqlalchemy as sa
 from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from conftest import START
+from conftest import START, counted
 from factories import School
-from learning.test_statements import counted
 from mambo.adapters.mux_events import BadSignature, check_signature, read_event
 from mambo.courses.models import Lesson, World
 from mambo.devkit.mux import MuxEmulator

@@ -3,12 +3,13 @@
 import asyncio
 import re
 import runpy
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import distribution
 from threading import BoundedSemaphore
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import bcrypt
 from argon2 import PasswordHasher
@@ -42,14 +43,31 @@ class Checked(Struct, frozen=True):
 class Passwords:
     """Hashes and checks passwords on one thread of its own: more threads are slower and take 19 MiB each.
 
-    One is at work and at most `WAITING` wait; a caller who leaves gives up its place.
+    One is at work and at most `WAITING` wait, for `wait_seconds` at most; a caller who leaves gives up its place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, wait_seconds: float = 1.0) -> None:
+        self._wait_seconds = wait_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
         self._places = BoundedSemaphore(1 + WAITING)
         self._nobody = HASHER.hash("nobody's password")
         common_passwords()  # now, and not while the first account is made
+
+    @contextmanager
+    def place(self) -> Iterator["Place"]:
+        """Take a place, before anything else is done for whoever needs one.
+
+        Raises:
+            Unavailable: too many are waiting.
+
+        """
+        if not self._places.acquire(blocking=False):
+            raise busy()
+        place = Place(self._thread, self._nobody, self._wait_seconds)
+        try:
+            yield place
+        finally:
+            place.leave(self._places.release)
 
     async def hash(self, password: str) -> str:
         """Make the hash to store.
@@ -58,7 +76,8 @@ class Passwords:
             Unavailable: too many are waiting.
 
         """
-        return await self._in_turn(HASHER.hash, password)
+        with self.place() as place:
+            return await place.in_turn(HASHER.hash, password)
 
     async def check(self, password_hash: str | None, password: str) -> Checked:
         """Compare a password with the stored hash; without one it takes as long, and is not right.
@@ -67,27 +86,60 @@ class Passwords:
             Unavailable: too many are waiting.
 
         """
-        return await self._in_turn(self._check, password_hash, password)
-
-    async def _in_turn(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        if not self._places.acquire(blocking=False):
-            raise Unavailable("Too many people are signing in. Try again in a second.", code="busy", retry_after=1)
-        turn = self._thread.submit(work, *arguments, **options)
-        turn.add_done_callback(lambda _: self._places.release())
-        return await asyncio.wrap_future(turn)
-
-    def _check(self, password_hash: str | None, password: str) -> Checked:
-        stored = password_hash or self._nobody
-        is_bcrypt = stored.startswith(BCRYPT)
-        matches = matches_bcrypt if is_bcrypt else matches_argon2
-        if not matches(stored, password) or password_hash is None:
-            return Checked(is_right=False)
-        # All hashes come to one cost: a cheaper one is weaker, a dearer one shows by its time that there is an account.
-        is_current = not is_bcrypt and not HASHER.check_needs_rehash(stored)
-        return Checked(is_right=True, new_hash=None if is_current else HASHER.hash(password))
+        with self.place() as place:
+            return await place.check(password_hash, password)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class Place:
+    """A place in the queue, for one piece of work."""
+
+    def __init__(self, thread: ThreadPoolExecutor, nobody: str, wait_seconds: float) -> None:
+        self._thread, self._nobody, self._wait_seconds = thread, nobody, wait_seconds
+        self._turn: Future[Any] | None = None
+
+    async def check(self, password_hash: str | None, password: str) -> Checked:
+        """As `Passwords.check`."""
+        return await self.in_turn(check, password_hash or self._nobody, password, is_nobody=password_hash is None)
+
+    async def in_turn(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Do the work on the thread.
+
+        Raises:
+            Unavailable: its turn did not come in time.
+
+        """
+        turn = self._thread.submit(work, *arguments, **options)
+        self._turn = turn
+        result = asyncio.wrap_future(turn)
+        await asyncio.wait([result], timeout=self._wait_seconds)
+        if not result.done() and turn.cancel():
+            raise busy()
+        return await result
+
+    def leave(self, release: Callable[[], None]) -> None:
+        """Give the place up; work that has begun goes on, though nobody waits for it, and keeps it until then."""
+        if self._turn is None:
+            release()
+        else:
+            self._turn.cancel()
+            self._turn.add_done_callback(lambda _: release())
+
+
+def busy() -> Unavailable:
+    return Unavailable("Too many people are signing in. Try again in a second.", code="busy", retry_after=1)
+
+
+def check(stored: str, password: str, *, is_nobody: bool) -> Checked:
+    is_bcrypt = stored.startswith(BCRYPT)
+    matches = matches_bcrypt if is_bcrypt else matches_argon2
+    if not matches(stored, password) or is_nobody:
+        return Checked(is_right=False)
+    # All hashes come to one cost: a cheaper one is weaker, a dearer one shows by its time that there is an account.
+    is_current = not is_bcrypt and not HASHER.check_needs_rehash(stored)
+    return Checked(is_right=True, new_hash=None if is_current else HASHER.hash(password))
 
 
 def matches_argon2(stored: str, password: str) -> bool:

@@ -1,7 +1,5 @@
 """Who is behind a session, remembered for a second: a burst of requests asks the database once."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from uuid import UUID
 
@@ -10,13 +8,13 @@ from cachetools import TTLCache
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.adapters.cache import Cache
-from mambo.auth.repository import SEEN_EVERY, Known, SessionRepository
+from mambo.auth.repository import SEEN_EVERY, Known, PrincipalRepository
 from mambo.auth.tokens import Claims
+from mambo.db import Pool
 from mambo.guards import Principal
 
 MOST = 10_000
 CHANNEL = "mambo:principals"
-Reads = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 
 class Principals:
@@ -25,8 +23,8 @@ class Principals:
     Other workers hear of it through a cache that is shared, or find out within `seconds`.
     """
 
-    def __init__(self, reads: Reads, *, seconds: float = 1.0) -> None:
-        self._reads = reads
+    def __init__(self, pool: Pool, *, seconds: float = 1.0) -> None:
+        self._people = PrincipalRepository(pool)
         self._known: TTLCache[UUID, Known] = TTLCache(MOST, seconds)
         self._changes = 0
         self._cache: Cache | None = None
@@ -45,11 +43,9 @@ class Principals:
 
     async def _ask(self, claims: Claims, now: datetime) -> Known | None:
         changes = self._changes
-        async with self._reads() as session:
-            sessions = SessionRepository(session)
-            known = await sessions.get_principal(claims.session_id, claims.user_id, now)
-            if known is not None and known.last_seen_at < now - SEEN_EVERY:
-                await sessions.see(claims.session_id, now)
+        known = await self._people.get(claims.session_id, claims.user_id, now)
+        if known is not None and known.last_seen_at < now - SEEN_EVERY:
+            await self._people.see(claims.session_id, now)
         # What was read while someone changed something may be what it was before.
         if known is not None and changes == self._changes:
             self._known[claims.session_id] = known

@@ -9,8 +9,8 @@ from msgspec import Struct
 from sqlalchemy.orm import aliased
 
 from mambo.auth.models import AuthSession, RefreshToken
-from mambo.db import Repository
-from mambo.guards import Principal
+from mambo.db import Pool, Repository, Statement, given
+from mambo.guards import Principal, Role
 from mambo.users.models import Subscription, User, UserProfile
 from mambo.users.repository import has_live_subscription
 
@@ -19,7 +19,7 @@ SEEN_EVERY = timedelta(minutes=5)
 IDLE = timedelta(days=30)
 
 
-def is_live(now: datetime) -> sa.ColumnElement[bool]:
+def is_live(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
     """Whether a session counts: neither ended nor over."""
     return sa.and_(AuthSession.revoked_at.is_(None), AuthSession.expires_at > now)
 
@@ -43,41 +43,59 @@ class Presented(Struct, frozen=True):
     is_child_unused: bool | None
 
 
+NOW = given("now", sa.DateTime(timezone=True))
+SESSION_ID = given("session_id", sa.Uuid())
+PRINCIPAL = Statement(
+    sa.select(
+        AuthSession.user_id,
+        AuthSession.id,
+        User.role,
+        has_live_subscription(NOW),
+        UserProfile.timezone,
+        AuthSession.expires_at,
+        Subscription.current_period_end,
+        AuthSession.last_seen_at,
+    )
+    .join(User, User.id == AuthSession.user_id)
+    .join(UserProfile, UserProfile.user_id == User.id)
+    .join(Subscription, Subscription.user_id == User.id)
+    .where(
+        AuthSession.id == SESSION_ID,
+        AuthSession.user_id == given("user_id", sa.Uuid()),
+        User.is_active,
+        is_live(NOW),
+    )
+)
+SEE = Statement(
+    sa.update(AuthSession).where(AuthSession.id == SESSION_ID, AuthSession.last_seen_at < NOW).values(last_seen_at=NOW)
+)
+
+
+class PrincipalRepository:
+    """Who is behind a session: asked with almost every request."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self, session_id: UUID, user_id: UUID, now: datetime) -> Known | None:
+        """Whoever signed in, as the database knows them now; None when the session or the account has ended."""
+        row = await self._pool.one(PRINCIPAL, session_id=session_id, user_id=user_id, now=now)
+        if row is None:
+            return None
+        user, session, role, is_subscribed, timezone, until, period_end, last_seen_at = row
+        if period_end is not None and period_end > now:
+            until = min(until, period_end)
+        return Known(Principal(user, session, Role(role), is_subscribed, timezone), until, last_seen_at)
+
+    async def see(self, session_id: UUID, now: datetime) -> None:
+        """Note that the session is in use."""
+        await self._pool.one(SEE, session_id=session_id, now=now)
+
+
 class SessionRepository(Repository[AuthSession]):
     """Sign-ins."""
 
     model_type = AuthSession
-
-    async def get_principal(self, session_id: UUID, user_id: UUID, now: datetime) -> Known | None:
-        """Whoever signed in, as the database knows them now; None when the session or the account has ended."""
-        query = (
-            sa.select(
-                AuthSession.user_id,
-                AuthSession.id,
-                User.role,
-                has_live_subscription(now),
-                UserProfile.timezone,
-                AuthSession.expires_at,
-                Subscription.current_period_end,
-                AuthSession.last_seen_at,
-            )
-            .join(User, User.id == AuthSession.user_id)
-            .join(UserProfile, UserProfile.user_id == User.id)
-            .join(Subscription, Subscription.user_id == User.id)
-            .where(AuthSession.id == session_id, AuthSession.user_id == user_id, User.is_active, is_live(now))
-        )
-        row = (await self.session.execute(query)).one_or_none()
-        if row is None:
-            return None
-        until = row.expires_at
-        if row.current_period_end is not None and row.current_period_end > now:
-            until = min(until, row.current_period_end)
-        return Known(Principal(*row[:5]), until, row.last_seen_at)
-
-    async def see(self, session_id: UUID, now: datetime) -> None:
-        """Note that the session is in use."""
-        query = sa.update(AuthSession).where(AuthSession.id == session_id, AuthSession.last_seen_at < now)
-        await self.session.execute(query.values(last_seen_at=now))
 
     async def get_live(self, user_id: UUID, now: datetime) -> Sequence[AuthSession]:
         """A person's sessions that are in use, the last seen first."""

@@ -13,8 +13,8 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from mambo.auth.models import AuthSession, RefreshToken
-from mambo.auth.passwords import Passwords, require_good_password
-from mambo.auth.principals import Principals, Reads
+from mambo.auth.passwords import Passwords, Place, require_good_password
+from mambo.auth.principals import Principals
 from mambo.auth.repository import IDLE, Presented, RefreshRepository, SessionRepository
 from mambo.auth.schemas import Credentials, PasswordChange, Registration, Session, Token
 from mambo.auth.tokens import SIGN_IN_AGAIN, AccessTokens, Claims, RefreshTokens, hash_of
@@ -25,7 +25,7 @@ from mambo.guards import Principal, Role
 from mambo.limits.rules import REFRESH, SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_ALL
 from mambo.limits.service import Limits, address_of
 from mambo.users.models import User
-from mambo.users.repository import UserRepository
+from mambo.users.repository import CredentialRepository, UserRepository
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class SignIn:
         self.users = UserRepository(session)
         self.sessions = SessionRepository(session)
         self.activity = ActivityRepository(session)
-        self.reads: Reads = state.reads
+        self.credentials = CredentialRepository(state.pool)
         self.passwords: Passwords = state.passwords
         self.tokens: TokenMaker = state.token_maker
         self.limits: Limits = state.limits
@@ -91,23 +91,24 @@ class SignIn:
         email = normalized(credentials.email)
         counted = ((SIGN_IN_ADDRESS, self.device.address), (SIGN_IN_ACCOUNT, email), (SIGN_IN_ALL, ""))
         for _ in range(ATTEMPTS):
-            async with self.limits.attempt(*counted):
-                user, new_hash = await self._check(email, credentials.password)
+            # Whoever finds no place is sent away before anything is counted or asked.
+            with self.passwords.place() as place:
+                async with self.limits.attempt(*counted):
+                    user_id, stored, new_hash = await self._check(email, credentials.password, place)
             # The account is locked as it was when the password was checked, so that a change of it meanwhile wins.
-            if await self.users.confirm(user, new_hash):
-                token = await self._open_session(user.id)
-                await self.sessions.end_surplus(user.id, self.now)
+            if await self.users.confirm(user_id, stored, new_hash):
+                token = await self._open_session(user_id)
+                await self.sessions.end_surplus(user_id, self.now)
                 return token
         raise NotSignedIn(WRONG)
 
-    async def _check(self, email: str, password: str) -> tuple[User, str | None]:
-        """The person whose password it is, and a hash to store in place of an older one."""
-        async with self.reads() as session:
-            user = await UserRepository(session).get_active_by_email(email)
-        checked = await self.passwords.check(user.password_hash if user else None, password)
-        if user is None or not checked.is_right:
+    async def _check(self, email: str, password: str, place: Place) -> tuple[UUID, str, str | None]:
+        """The person whose password it is, its stored hash, and one to store in its place."""
+        user_id, stored = await self.credentials.get(email) or (None, None)
+        checked = await place.check(stored, password)
+        if user_id is None or stored is None or not checked.is_right:
             raise NotSignedIn(WRONG)
-        return user, checked.new_hash
+        return user_id, stored, checked.new_hash
 
     async def _open_session(self, user_id: UUID) -> Token:
         row = AuthSession(
@@ -195,7 +196,7 @@ class Sessions:
         self.session, self.now = session, now
         self.sessions = SessionRepository(session)
         self.passwords: Passwords = state.passwords
-        self.reads: Reads = state.reads
+        self.reads: async_sessionmaker[AsyncSession] = state.reads
         self.principals: Principals = state.principals
 
     async def get(self, user_id: UUID, current: UUID | None = None) -> list[Session]:
@@ -229,7 +230,9 @@ class Sessions:
         require_good_password("new_password", data.new_password, user.email)
         if not (await self.passwords.check(user.password_hash, data.current_password)).is_right:
             raise Invalid.field("current_password", "is wrong", "wrong_password")
-        if not await UserRepository(self.session).confirm(user, await self.passwords.hash(data.new_password)):
+        if not await UserRepository(self.session).confirm(
+            user.id, user.password_hash, await self.passwords.hash(data.new_password)
+        ):
             raise Conflict("The password was changed at the same moment: sign in again.")
         await self.end_all(who.user_id, keep=who.session_id)
 

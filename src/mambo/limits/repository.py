@@ -5,18 +5,16 @@ keep. Times are milliseconds of Unix time, by the clock of whoever asks. An end 
 of a clock that went wrong, and ends at once.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import sqlalchemy as sa
 from cachetools import LRUCache
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo import db
 from mambo.adapters.cache import Cache, CacheDown
+from mambo.db import Pool, Statement, given
 from mambo.limits.models import RateCount
 from mambo.limits.rules import Rate
 
@@ -95,58 +93,68 @@ class RedisCounts:
             raise CountsDown from error
 
 
+NOW, WINDOW = given("now", sa.BigInteger()), given("window", sa.BigInteger())
+KEY, ENDS = given("key", sa.Text()), given("ends", sa.BigInteger())
+IS_OVER = sa.or_(RateCount.ends_at <= NOW, RateCount.ends_at > NOW + 2 * WINDOW)
+TAKE_ONE = Statement(
+    insert(RateCount)
+    .values(key=KEY, count=1, ends_at=NOW + WINDOW)
+    .on_conflict_do_update(
+        index_elements=[RateCount.key],
+        set_={
+            "count": sa.case((IS_OVER, 1), else_=RateCount.count + 1),
+            "ends_at": sa.case((IS_OVER, NOW + WINDOW), else_=RateCount.ends_at),
+        },
+        where=sa.or_(IS_OVER, RateCount.count < given("limit", sa.Integer())),
+    )
+    .returning(RateCount.count, RateCount.ends_at)
+)
+COUNTED = Statement(sa.select(RateCount.count, RateCount.ends_at).where(RateCount.key == KEY))
+GIVE_ONE_BACK = Statement(
+    sa.update(RateCount)
+    .where(RateCount.key == KEY, RateCount.ends_at == ENDS, RateCount.count > 0)
+    .values(count=RateCount.count - 1)
+)
+FORGET = Statement(sa.delete(RateCount).where(RateCount.key == KEY))
+# Rows whose window is over, save those that someone is at.
+SWEEP = Statement(
+    sa.delete(RateCount).where(
+        RateCount.key.in_(
+            sa.select(RateCount.key).where(RateCount.ends_at <= NOW).with_for_update(skip_locked=True).scalar_subquery()
+        )
+    )
+)
+
+
 class PostgresCounts:
     """Each key a row; single statements, so that no connection is held and none waits for a request's transaction."""
 
-    def __init__(self, reads: Callable[[], AbstractAsyncContextManager[AsyncSession]]) -> None:
-        self._reads = reads
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._swept_at = 0
 
     async def take(self, key: str, rate: Rate, now: int) -> Taken:
-        window = rate.seconds * 1000
-        new = insert(RateCount).values(key=key, count=1, ends_at=now + window)
-        is_over = sa.or_(RateCount.ends_at <= now, RateCount.ends_at > now + 2 * window)
-        take = new.on_conflict_do_update(
-            index_elements=[RateCount.key],
-            set_={
-                "count": sa.case((is_over, 1), else_=RateCount.count + 1),
-                "ends_at": sa.case((is_over, now + window), else_=RateCount.ends_at),
-            },
-            where=sa.or_(is_over, RateCount.count < rate.limit),
-        ).returning(RateCount.count, RateCount.ends_at)
-        try:
-            async with self._reads() as session:
-                if now - self._swept_at > SWEEP_MS:
-                    self._swept_at = now
-                    await session.execute(sweep(now))
-                if counted := (await session.execute(take)).one_or_none():
-                    return Taken(True, *counted)
-                full = sa.select(RateCount.count, RateCount.ends_at).where(RateCount.key == key)
-                # Someone may have given one back, or cleared it, in between: then a moment is all there is to wait.
-                count, ends = (await session.execute(full)).one_or_none() or (rate.limit, now)
-                return Taken(False, count, ends)
-        except (SQLAlchemyError, OSError) as error:
-            raise CountsDown from error
+        if now - self._swept_at > SWEEP_MS:
+            self._swept_at = now
+            await self._one(SWEEP, now=now)
+        if counted := await self._one(TAKE_ONE, key=key, now=now, window=rate.seconds * 1000, limit=rate.limit):
+            return Taken(True, *counted)
+        # Someone may have given one back, or cleared it, in between: then a moment is all there is to wait.
+        count, ends = await self._one(COUNTED, key=key) or (rate.limit, now)
+        return Taken(False, count, ends)
 
     async def give_back(self, key: str, ends: int) -> None:
-        is_same = sa.and_(RateCount.key == key, RateCount.ends_at == ends, RateCount.count > 0)
-        await self._execute(sa.update(RateCount).where(is_same).values(count=RateCount.count - 1))
+        await self._one(GIVE_ONE_BACK, key=key, ends=ends)
 
     async def clear(self, key: str) -> None:
-        await self._execute(sa.delete(RateCount).where(RateCount.key == key))
+        await self._one(FORGET, key=key)
 
-    async def _execute(self, statement: sa.UpdateBase) -> None:
+    async def _one(self, statement: Statement, **values: str | int) -> tuple[int, int] | None:
         try:
-            async with self._reads() as session:
-                await session.execute(statement)
-        except (SQLAlchemyError, OSError) as error:
+            row: tuple[int, int] | None = await self._pool.one(statement, **values)
+        except db.ERRORS as error:
             raise CountsDown from error
-
-
-def sweep(now: int) -> sa.Delete:
-    """Delete the rows whose window is over, save those that someone is at."""
-    over = sa.select(RateCount.key).where(RateCount.ends_at <= now).with_for_update(skip_locked=True)
-    return sa.delete(RateCount).where(RateCount.key.in_(over))
+        return row
 
 
 class OwnCounts:

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from mambo.adapters.mail import Mail, Mailer
 from mambo.auth.passwords import Passwords, require_good_password
-from mambo.auth.principals import Reads
 from mambo.auth.service import Sessions, normalized
 from mambo.auth.tokens import hash_of
 from mambo.clock import Clock
@@ -116,7 +115,7 @@ class Recovery:
 
     def __init__(self, session: AsyncSession, state: State, now: datetime) -> None:
         self.session, self.now = session, now
-        self.reads: Reads = state.reads
+        self.reads: async_sessionmaker[AsyncSession] = state.reads
         self.passwords: Passwords = state.passwords
         self.limits: Limits = state.limits
         self.letters: Letters = state.letters

@@ -6,17 +6,34 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from mambo.db import Repository
+from mambo.db import Pool, Repository, Statement, given
 from mambo.guards import Role
 from mambo.users.models import Subscription, SubscriptionStatus, User, UserProfile
 
 
-def has_live_subscription(now: datetime) -> sa.ColumnElement[bool]:
+def has_live_subscription(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
     """Whether the joined subscription is live: active or trialing, its period not over."""
     return sa.and_(
         Subscription.status.in_([SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING]),
         sa.func.coalesce(Subscription.current_period_end > now, sa.true()),
     )
+
+
+CREDENTIAL = Statement(
+    sa.select(User.id, User.password_hash).where(sa.func.lower(User.email) == given("email", sa.Text()), User.is_active)
+)
+
+
+class CredentialRepository:
+    """What a password is checked against: read while nothing is locked and no connection held."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self, email: str) -> tuple[UUID, str] | None:
+        """Whose e-mail address it is, and the hash of their password; None when no active account has it."""
+        row: tuple[UUID, str] | None = await self._pool.one(CREDENTIAL, email=email)
+        return row
 
 
 class UserRepository(Repository[User]):
@@ -34,12 +51,12 @@ class UserRepository(Repository[User]):
     async def get_active_by_email(self, email: str) -> User | None:
         return await self.get_one_or_none(sa.func.lower(User.email) == email, User.is_active.is_(True))
 
-    async def confirm(self, user: User, new_hash: str | None) -> bool:
+    async def confirm(self, user_id: UUID, password_hash: str, new_hash: str | None) -> bool:
         """Lock an active account whose password is still the one that was checked, and store a new hash, if there is.
 
         False when the account or its password has changed meanwhile.
         """
-        is_as_checked = (User.id == user.id, User.password_hash == user.password_hash, User.is_active)
+        is_as_checked = (User.id == user_id, User.password_hash == password_hash, User.is_active)
         if new_hash is None:
             query = sa.select(User.id).where(*is_as_checked).with_for_update(read=True)
             return await self.session.scalar(query) is not None
