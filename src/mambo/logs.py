@@ -6,9 +6,11 @@ The line holds ids, the route's template, status and milliseconds; never a body,
 import logging
 import logging.config
 import re
+import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
@@ -16,8 +18,6 @@ from uuid_utils.compat import uuid7
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-
-log = structlog.get_logger("mambo.request")
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 SECURITY_HEADERS = {
@@ -35,6 +35,7 @@ class RequestEnvelope:
 
     def __init__(self, app: "ASGIApp", *, is_production: bool) -> None:
         self.app = app
+        self.log = request_log(is_production=is_production)
         self.headers = SECURITY_HEADERS | (HSTS if is_production else {})
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -59,7 +60,7 @@ class RequestEnvelope:
         try:
             await self.app(scope, receive, send_in_envelope)
         finally:
-            _write_line(scope, status, perf_counter() - started)
+            _write_line(self.log, scope, status, perf_counter() - started)
 
 
 def _request_id(scope: "Scope") -> str:
@@ -68,7 +69,24 @@ def _request_id(scope: "Scope") -> str:
     return given if CLIENT_ID.fullmatch(given) else str(uuid7())
 
 
-def _write_line(scope: "HTTPScope", status: int, seconds: float) -> None:
+def request_log(*, is_production: bool) -> Any:  # noqa: ANN401 - structlog's loggers are made to measure
+    """Where the line of each request goes: in production straight to standard error, for it is written so often."""
+    if not is_production:
+        return structlog.get_logger("mambo.request")
+    return structlog.wrap_logger(
+        structlog.BytesLogger(sys.stderr.buffer),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=lambda line, **_: msgspec.json.encode(line)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _write_line(log: Any, scope: "HTTPScope", status: int, seconds: float) -> None:  # noqa: ANN401 - see above
     route = scope.get("path_template", "-")
     user = scope.get("user")
     write = log.debug if route in QUIET else log.info

@@ -28,7 +28,7 @@ from mambo.limits.service import limited
 from mambo.openapi import raises
 
 
-async def provide_credentials(request: Request[Any, Any, Any]) -> Credentials:
+async def read_credentials(request: Request[Any, Any, Any]) -> Credentials:
     """The credentials of a JSON body or of OAuth2's password form.
 
     Raises:
@@ -53,7 +53,6 @@ class AuthController(Controller):
     cache_control = CacheControlHeader(no_store=True)
     dependencies = {
         "sign_in": Provide(provide_sign_in),
-        "credentials": Provide(provide_credentials),
         "refreshing": Provide(provide_refreshing),
     }
 
@@ -66,9 +65,9 @@ class AuthController(Controller):
         return Response(token, background=BackgroundTask(state.after_registering, user_id, normalized(data.email)))
 
     @post("/token", status_code=200, responses=raises(401, 429))
-    async def create_token(self, credentials: NamedDependency[Credentials], sign_in: NamedDependency[SignIn]) -> Token:
+    async def create_token(self, request: Request[Any, Any, Any], sign_in: NamedDependency[SignIn]) -> Token:
         """Sign in with JSON, or with OAuth2's password form."""
-        return await sign_in.sign_in(credentials)
+        return await sign_in.sign_in(await read_credentials(request))
 
     @post("/refresh", status_code=200, responses=raises(401, 429))
     async def refresh(self, data: JSONBody[Refresh], refreshing: NamedDependency[Refreshing]) -> Token:

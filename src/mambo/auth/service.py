@@ -45,13 +45,11 @@ class Device(Struct, frozen=True):
 
 
 class SignIn:
-    """Turns credentials into sessions."""
+    """Turns credentials into sessions; nothing is held while a password is hashed, and most that fail cost little."""
 
-    def __init__(self, session: AsyncSession, state: State, device: Device, now: datetime) -> None:
-        self.session, self.device, self.now = session, device, now
-        self.users = UserRepository(session)
-        self.sessions = SessionRepository(session)
-        self.activity = ActivityRepository(session)
+    def __init__(self, state: State, device: Device, now: datetime) -> None:
+        self.device, self.now = device, now
+        self.transactions: async_sessionmaker[AsyncSession] = state.sessions
         self.credentials = CredentialRepository(state.pool)
         self.passwords: Passwords = state.passwords
         self.tokens: TokenMaker = state.token_maker
@@ -76,11 +74,12 @@ class SignIn:
             last_name=data.last_name.strip(),
         )
         level_tag = data.current_level_tag
-        await self.users.add_account(user, timezone=data.timezone or "UTC", level_tag=level_tag)
-        return user.id, await self._open_session(user.id)
+        async with self.transactions.begin() as session:
+            await UserRepository(session).add_account(user, timezone=data.timezone or "UTC", level_tag=level_tag)
+            return user.id, await self._open_session(session, user.id)
 
     async def sign_in(self, credentials: Credentials) -> Token:
-        """Sign in; no connection is held while the password is checked.
+        """Sign in.
 
         Raises:
             NotSignedIn: unknown e-mail, wrong password or disabled account, all alike.
@@ -96,10 +95,11 @@ class SignIn:
                 async with self.limits.attempt(*counted):
                     user_id, stored, new_hash = await self._check(email, credentials.password, place)
             # The account is locked as it was when the password was checked, so that a change of it meanwhile wins.
-            if await self.users.confirm(user_id, stored, new_hash):
-                token = await self._open_session(user_id)
-                await self.sessions.end_surplus(user_id, self.now)
-                return token
+            async with self.transactions.begin() as session:
+                if await UserRepository(session).confirm(user_id, stored, new_hash):
+                    token = await self._open_session(session, user_id)
+                    await SessionRepository(session).end_surplus(user_id, self.now)
+                    return token
         raise NotSignedIn(WRONG)
 
     async def _check(self, email: str, password: str, place: Place) -> tuple[UUID, str, str | None]:
@@ -110,7 +110,7 @@ class SignIn:
             raise NotSignedIn(WRONG)
         return user_id, stored, checked.new_hash
 
-    async def _open_session(self, user_id: UUID) -> Token:
+    async def _open_session(self, session: AsyncSession, user_id: UUID) -> Token:
         row = AuthSession(
             user_id=user_id,
             device=self.device.name,
@@ -118,10 +118,10 @@ class SignIn:
             last_seen_at=self.now,
             expires_at=self.now + SESSION_LIFETIME,
         )
-        await self.sessions.add(row)
+        await SessionRepository(session).add(row)
         refresh_token = self.tokens.refresh.first()
-        await RefreshRepository(self.session).add(refresh_row(refresh_token, row.id, self.now, row.expires_at))
-        await self.activity.record(user_id, self.now)
+        await RefreshRepository(session).add(refresh_row(refresh_token, row.id, self.now, row.expires_at))
+        await ActivityRepository(session).record(user_id, self.now)
         return self.tokens.make(Claims(user_id, row.id), refresh_token, self.now, row.expires_at)
 
 
@@ -261,13 +261,8 @@ def device_of(request: Request[Any, Any, Any]) -> Device:
     return Device(name, str(network), address_of(request))
 
 
-async def provide_sign_in(
-    request: Request[Any, Any, Any],
-    state: State,
-    session: NamedDependency[AsyncSession],
-    now: NamedDependency[datetime],
-) -> SignIn:
-    return SignIn(session, state, device_of(request), now)
+async def provide_sign_in(request: Request[Any, Any, Any], state: State) -> SignIn:
+    return SignIn(state, device_of(request), state.clock())
 
 
 async def provide_refreshing(state: State, now: NamedDependency[datetime]) -> Refreshing:
