@@ -15,6 +15,7 @@ from mambo.db import Repository
 from mambo.users.models import User, UserProfile
 
 REPLIES_SHOWN = 3
+Reply = aliased(Comment)
 
 
 class Thread(Struct, frozen=True):
@@ -34,6 +35,12 @@ def present(lesson_id: UUID, comment_id: UUID) -> sa.Select[Comment]:
     )
 
 
+def is_reply_to(
+    lesson_id: UUID | sa.SQLColumnExpression[UUID], comment_id: UUID | sa.SQLColumnExpression[UUID]
+) -> sa.ColumnElement[bool]:
+    return sa.and_(Reply.lesson_id == lesson_id, Reply.parent_id == comment_id, Reply.removed_at.is_(None))
+
+
 class CommentRepository(Repository[Comment]):
     """Comments under lessons; reading is one statement, however many there are."""
 
@@ -41,29 +48,27 @@ class CommentRepository(Repository[Comment]):
 
     async def get_threads(self, lesson_id: UUID, *, limit: int, before: UUID | None = None) -> Sequence[Thread]:
         """The comments on a lesson, the newest first; a removed one is among them while it has a reply."""
-        reply = aliased(Comment)
-        has_reply = sa.exists().where(
-            reply.lesson_id == lesson_id, reply.parent_id == Comment.id, reply.removed_at.is_(None)
-        )
+        # Not EXISTS, for which PostgreSQL would read all replies on the lesson.
+        a_reply = sa.select(Reply.id).where(is_reply_to(Comment.lesson_id, Comment.id)).limit(1).scalar_subquery()
         page = sa.select(Comment.id, Comment.lesson_id).where(
-            Comment.lesson_id == lesson_id, Comment.parent_id.is_(None), Comment.removed_at.is_(None) | has_reply
+            Comment.lesson_id == lesson_id,
+            Comment.parent_id.is_(None),
+            Comment.removed_at.is_(None) | a_reply.is_not(None),
         )
         if before is not None:
             page = page.where(Comment.id < before)
-        # The index gives this order as it is: to PostgreSQL, one that is null alone is still a column to sort by.
+        # `parent_id` is null in all of them, and lets PostgreSQL see that the index is in this order.
         newest_first = page.order_by(Comment.parent_id.desc(), Comment.id.desc()).limit(limit)
         return (await self._read(newest_first))[::-1]
 
     async def get_replies(
-        self, lesson_id: UUID, parent_id: UUID, *, limit: int, after: UUID | None = None
+        self, lesson_id: UUID, comment_id: UUID, *, limit: int, after: UUID | None = None
     ) -> Sequence[Thread]:
         """The replies to a comment on a lesson, the oldest first."""
-        page = sa.select(Comment.id, Comment.lesson_id).where(
-            Comment.lesson_id == lesson_id, Comment.parent_id == parent_id, Comment.removed_at.is_(None)
-        )
+        page = sa.select(Reply.id, Reply.lesson_id).where(is_reply_to(lesson_id, comment_id))
         if after is not None:
-            page = page.where(Comment.id > after)
-        return await self._read(page.order_by(Comment.id).limit(limit))
+            page = page.where(Reply.id > after)
+        return await self._read(page.order_by(Reply.id).limit(limit))
 
     async def get_thread(self, comment_id: UUID) -> Thread:
         [thread] = await self._read(sa.select(Comment.id, Comment.lesson_id).where(Comment.id == comment_id))
@@ -80,30 +85,26 @@ class CommentRepository(Repository[Comment]):
     async def add_once(
         self, lesson_id: UUID, author_id: UUID, parent_id: UUID | None, key: UUID | None, body: str, at: datetime
     ) -> UUID | None:
-        """Store a comment and answer its id; None when its author has used the key before."""
+        """Store a comment, or find the one that its author stored with this key; answers its id.
+
+        None when that one is on another lesson, or removed.
+        """
         values = {"lesson_id": lesson_id, "author_id": author_id, "parent_id": parent_id, "key": key, "body": body}
         query = insert(Comment).values(id=uuid7(), created_at=at, **values)
-        return await self.session.scalar(
+        added: UUID | None = await self.session.scalar(
             query.on_conflict_do_nothing(constraint="uq_comment_key").returning(Comment.id)
         )
-
-    async def find_by_key(self, lesson_id: UUID, author_id: UUID, key: UUID | None) -> UUID | None:
-        """The author's comment of this key, if it is one on this lesson and not removed."""
-        return await self.session.scalar(
-            sa.select(Comment.id).where(
-                Comment.author_id == author_id,
-                Comment.key == key,
-                Comment.lesson_id == lesson_id,
-                Comment.removed_at.is_(None),
-            )
-        )
+        if added is not None:
+            return added
+        stored = sa.select(Comment.id).where(Comment.author_id == author_id, Comment.key == key)
+        return await self.session.scalar(stored.where(Comment.lesson_id == lesson_id, Comment.removed_at.is_(None)))
 
     async def _read(self, comments: sa.Select[UUID, UUID]) -> list[Thread]:
         """These comments with their first replies, in the order of their ids."""
-        page, reply = comments.cte("page"), aliased(Comment)
-        replies = sa.and_(reply.lesson_id == page.c.lesson_id, reply.parent_id == page.c.id, reply.removed_at.is_(None))
-        first = sa.select(reply.id).where(replies).order_by(reply.id).limit(REPLIES_SHOWN).lateral()
-        count = sa.select(sa.func.count()).select_from(reply).where(replies).correlate(page).scalar_subquery()
+        page = comments.cte("page")
+        is_reply = is_reply_to(page.c.lesson_id, page.c.id)
+        count = sa.select(sa.func.count()).select_from(Reply).where(is_reply).correlate(page).scalar_subquery()
+        first = sa.select(Reply.id).where(is_reply).order_by(Reply.id).limit(REPLIES_SHOWN).lateral()
         shown = sa.union_all(
             sa.select(page.c.id, count.label("reply_count")),
             sa.select(first.c.id, sa.literal(0)).select_from(page.join(first, sa.true())),

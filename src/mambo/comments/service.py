@@ -21,7 +21,7 @@ NEWEST = 3
 
 
 class Discussion:
-    """What people say about lessons; each way in but `newest` asks whether the lesson is open to who comes.
+    """What people say about lessons; each way in but `get_newest` asks whether the lesson is open to who comes.
 
     Raises:
         NotFound: there is no such lesson, or no such comment on it.
@@ -34,7 +34,7 @@ class Discussion:
         self.comments = CommentRepository(session)
         self.now = now
 
-    async def newest(self, lesson_id: UUID, reader: Principal) -> list[CommentView]:
+    async def get_newest(self, lesson_id: UUID, reader: Principal) -> list[CommentView]:
         """The few newest comments on a lesson that is open to the reader."""
         return [to_view(thread, reader) for thread in await self.comments.get_threads(lesson_id, limit=NEWEST)]
 
@@ -62,7 +62,7 @@ class Discussion:
             await self._check_parent(lesson_id, data.parent_id)
         comment_id = await self.comments.add_once(
             lesson_id, author.user_id, data.parent_id, data.key, data.body, self.now
-        ) or await self.comments.find_by_key(lesson_id, author.user_id, data.key)
+        )
         if comment_id is None:
             raise Conflict(
                 "This was said before, about another lesson or removed since: send it with a new key.", code="key_used"

@@ -62,7 +62,7 @@ class Learning:
             world_id=row.Lesson.world_id,
             next_lesson_id=row.next_lesson_id,
             prev_lesson_id=row.prev_lesson_id,
-            comments=await self.discussion.newest(lesson_id, learner),
+            comments=await self.discussion.get_newest(lesson_id, learner),
         )
 
     async def complete(self, lesson_id: UUID, learner: Principal) -> Completion:
