@@ -1,5 +1,6 @@
 """Who comes in where people talk, and what stays when people and lessons go."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from comments.test_saying import items_on, rows, say
+from comments.test_saying import comments_on, items_on, rows, say
 from factories import School
 from mambo.comments.models import Comment
 from mambo.courses.models import Lesson
@@ -101,6 +102,21 @@ async def test_a_deleted_lesson_takes_along_what_is_said_about_it(school: School
     assert (await admin.delete(f"/api/admin/lessons/{lesson.id}")).status_code == 204
 
     assert [str(row[0]) for row in await rows(school)] == [stays["id"]]
+
+
+async def test_talking_while_the_lesson_is_deleted_is_refused_or_goes_with_it(school: School, lesson: Lesson) -> None:
+    """Nobody waits for the other in a circle (which would be 503), and nothing is left."""
+    ana, admin = await school.person(), await school.admin()
+    said = await say(ana, lesson)
+    calls = [ana.post(comments_on(lesson), {"body": "x", "parent_id": said["id"]}) for _ in range(8)]
+    calls.insert(4, admin.delete(f"/api/admin/lessons/{lesson.id}"))
+    calls.append(ana.patch(f"{comments_on(lesson)}/{said['id']}", {"body": "x"}))
+
+    statuses = [reply.status_code for reply in await asyncio.gather(*calls)]
+
+    assert statuses.pop(4) == 204
+    assert set(statuses) <= {200, 201, 404, 409}
+    assert await rows(school) == set()
 
 
 # What the database holds

@@ -143,9 +143,14 @@ async def test_a_key_is_its_authors_own(school: School, lesson: Lesson) -> None:
     key = str(uuid4())
     await say(ana, lesson, "Ana's", key=key)
 
-    said = await say(ben, lesson, "Ben's", key=key)
+    said = [await say(ben, lesson, "Ben's", key=key) for _ in range(2)]
+    again = await say(ana, lesson, "Ana's", key=key)
 
-    assert (said["body"], said["author"]["id"]) == ("Ben's", str(ben.user_id))
+    assert said[0] == said[1]
+    assert [(one["body"], one["author"]["id"]) for one in (said[0], again)] == [
+        ("Ben's", str(ben.user_id)),
+        ("Ana's", str(ana.user_id)),
+    ]
     assert [item["body"] for item in await items_on(lesson, ana)] == ["Ben's", "Ana's"]
 
 
@@ -194,6 +199,7 @@ async def test_what_is_not_on_the_lesson_has_no_replies(school: School, lesson: 
     ana = await school.person()
     [other] = await school.lessons_of(await school.world(lessons=1))
     elsewhere, removed = await say(ana, other), await say(ana, lesson)
+    await say(ana, other, parent_id=elsewhere["id"])
     await ana.delete(f"{comments_on(lesson)}/{removed['id']}")
     before = await rows(school)
 
