@@ -23,6 +23,7 @@ from mambo.auth.principals import Principals
 from mambo.auth.service import TokenMaker
 from mambo.auth.tokens import AccessTokens, RefreshTokens
 from mambo.clock import Clock, provide_now, utc_now
+from mambo.comments.controller import CommentController
 from mambo.courses.admin_controller import CourseAdminController
 from mambo.errors import on_error, require_json
 from mambo.guards import provide_principal, provide_visitor
@@ -105,6 +106,7 @@ def create_app(
             ProfileController,
             CatalogueController,
             LessonController,
+            CommentController,
             PeopleAdminController,
             CourseAdminController,
             delete_course,

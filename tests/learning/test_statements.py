@@ -10,7 +10,7 @@ READS = [
     ("user", "/api/users/me", 2),
     ("user", "/api/courses/worlds", 2),
     ("user", "/api/courses/worlds/{world}/lessons", 2),
-    ("user", "/api/courses/lessons/{lesson}", 2),
+    ("user", "/api/courses/lessons/{lesson}", 3),
     ("admin", "/api/admin/courses", 2),
     ("admin", "/api/admin/courses/{world}", 3),
     ("admin", "/api/admin/lessons/{lesson}", 2),

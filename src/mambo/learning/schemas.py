@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from mambo.comments.schemas import CommentView
 from mambo.courses.models import Difficulty
 from mambo.courses.schemas import LessonContent
 from mambo.schema import Output
@@ -46,12 +47,12 @@ class LessonView(Output):
 
 
 class LessonDetail(LessonView):
-    """A lesson with its neighbours in the course; comments come with a later version."""
+    """A lesson with its neighbours in the course and its newest comments."""
 
     world_id: UUID
     next_lesson_id: UUID | None
     prev_lesson_id: UUID | None
-    comments: list[str] = []
+    comments: list[CommentView]
 
 
 class Completion(Output):

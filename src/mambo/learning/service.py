@@ -8,6 +8,7 @@ import msgspec
 from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo.comments.service import Discussion
 from mambo.courses import rules
 from mambo.courses.models import Lesson, World
 from mambo.courses.rules import Access, access_of
@@ -34,6 +35,7 @@ class Learning:
         self.catalogue = CatalogueRepository(session)
         self.ledger = LedgerRepository(session)
         self.activity = ActivityRepository(session)
+        self.discussion = Discussion(session, now)
         self.now = now
 
     async def get_worlds(self, visitor: Principal | None) -> list[WorldView]:
@@ -60,6 +62,7 @@ class Learning:
             world_id=row.Lesson.world_id,
             next_lesson_id=row.next_lesson_id,
             prev_lesson_id=row.prev_lesson_id,
+            comments=await self.discussion.get_newest(lesson_id, learner),
         )
 
     async def complete(self, lesson_id: UUID, learner: Principal) -> Completion:

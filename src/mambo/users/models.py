@@ -93,3 +93,8 @@ class Subscription(Base):
         one_of(SubscriptionStatus), default=SubscriptionStatus.INCOMPLETE
     )
     current_period_end: Mapped[datetime | None]
+
+
+def public_name(first_name: str, last_name: str) -> str:
+    """How others see a person: first name and last initial, as in "Ana R."."""
+    return f"{first_name} {last_name[:1]}."

@@ -1,0 +1,1 @@
+"""What people say about a lesson, and the replies to it."""
