@@ -83,7 +83,7 @@ def create_app(
             app.state.pool = await stack.enter_async_context(
                 db.open_pool(settings.database_url, size=settings.database_pool_size)
             )
-            app.state.principals = Principals(app.state.pool, seconds=principal_seconds)
+            app.state.principals = Principals(app.state.pool, app.state.token_maker.access, seconds=principal_seconds)
             app.state.pictures = await stack.enter_async_context(picture_store(settings))
             app.state.video = stack.enter_context(video_host(settings))
             cache = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None

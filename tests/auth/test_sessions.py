@@ -17,7 +17,6 @@ from factories import Caller, School
 from mambo.app import create_app
 from mambo.auth.models import AuthSession
 from mambo.auth.repository import MOST_SESSIONS, SessionRepository
-from mambo.auth.tokens import Claims
 from mambo.settings import Settings
 from mambo.users.models import User
 
@@ -292,17 +291,16 @@ async def test_who_was_read_before_a_change_is_not_remembered_after_it(
 ) -> None:
     """The answer of the database crosses with the change."""
     ana = await school.person()
-    [session_id] = [await school.scalar(sa.select(AuthSession.id).where(AuthSession.user_id == ana.user_id))]
     principals = remembering.state.principals
 
-    asking = asyncio.create_task(principals.get(Claims(ana.user_id, session_id), clock()))
+    asking = asyncio.create_task(principals.get(ana.token, clock()))
     await asyncio.wait([asking], timeout=0)
     principals.forget(ana.user_id)
     await asking
     async with school.sessions.begin() as session:
         await SessionRepository(session).end_all(ana.user_id, clock())
 
-    assert await principals.get(Claims(ana.user_id, session_id), clock()) is None
+    assert await principals.get(ana.token, clock()) is None
 
 
 async def test_a_remembered_person_is_gone_when_the_session_is_over(

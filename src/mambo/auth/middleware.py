@@ -30,9 +30,7 @@ class Authentication(ASGIMiddleware):
         state = connection.app.state
         if scheme.lower() != "bearer":
             raise NotSignedIn(SIGN_IN_AGAIN)
-        now = state.clock()
-        claims = state.token_maker.access.read(token.strip(), now)
-        principal: Principal | None = await state.principals.get(claims, now)
+        principal: Principal | None = await state.principals.get(token.strip(), state.clock())
         if principal is None:
             raise NotSignedIn(SIGN_IN_AGAIN)
         return principal

@@ -1,4 +1,4 @@
-"""Who is behind a session, remembered for a second: a burst of requests asks the database once."""
+"""Who is behind a token, remembered for a second: of a burst of requests one reads the token and asks the database."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.adapters.cache import Cache
 from mambo.auth.repository import SEEN_EVERY, Known, PrincipalRepository
-from mambo.auth.tokens import Claims
+from mambo.auth.tokens import AccessTokens, Claims
 from mambo.db import Pool
 from mambo.guards import Principal
 
@@ -20,12 +20,13 @@ CHANNEL = "mambo:principals"
 class Principals:
     """The people of this process's last second; what ends or changes one here is forgotten at once.
 
-    Other workers hear of it through a cache that is shared, or find out within `seconds`.
+    Other workers hear of it through a cache that is shared, or find out within `seconds`; a token that is over is
+    noticed within them too.
     """
 
-    def __init__(self, pool: Pool, *, seconds: float = 1.0) -> None:
-        self._people = PrincipalRepository(pool)
-        self._known: TTLCache[UUID, Known] = TTLCache(MOST, seconds)
+    def __init__(self, pool: Pool, tokens: AccessTokens, *, seconds: float = 1.0) -> None:
+        self._people, self._tokens = PrincipalRepository(pool), tokens
+        self._known: TTLCache[str, Known] = TTLCache(MOST, seconds)
         self._changes = 0
         self._cache: Cache | None = None
 
@@ -34,29 +35,34 @@ class Principals:
         self._cache = cache
         cache.subscribe(CHANNEL, lambda user_id: self.forget(UUID(user_id) if user_id else None))
 
-    async def get(self, claims: Claims, now: datetime) -> Principal | None:
-        """Whom the claims of a token name; None when the session or the account has ended."""
-        known = self._known.get(claims.session_id)
-        if known is None or known.until <= now or known.principal.user_id != claims.user_id:
-            known = await self._ask(claims, now)
+    async def get(self, token: str, now: datetime) -> Principal | None:
+        """Whom an access token names; None when the session or the account has ended.
+
+        Raises:
+            NotSignedIn: the token is not one of ours, was changed, or is over.
+
+        """
+        known = self._known.get(token)
+        if known is None or known.until <= now:
+            known = await self._ask(token, self._tokens.read(token, now), now)
         return known.principal if known else None
 
-    async def _ask(self, claims: Claims, now: datetime) -> Known | None:
+    async def _ask(self, token: str, claims: Claims, now: datetime) -> Known | None:
         changes = self._changes
         known = await self._people.get(claims.session_id, claims.user_id, now)
         if known is not None and known.last_seen_at < now - SEEN_EVERY:
             await self._people.see(claims.session_id, now)
         # What was read while someone changed something may be what it was before.
         if known is not None and changes == self._changes:
-            self._known[claims.session_id] = known
+            self._known[token] = known
         return known
 
     def forget(self, user_id: UUID | None = None) -> None:
         """Forget a person, or everyone."""
         self._changes += 1
-        gone = [one for one, known in self._known.items() if user_id in {None, known.principal.user_id}]
-        for session_id in gone:
-            self._known.pop(session_id, None)
+        gone = [token for token, known in self._known.items() if user_id in {None, known.principal.user_id}]
+        for token in gone:
+            self._known.pop(token, None)
 
     def forget_after_commit(self, session: AsyncSession, user_id: UUID) -> None:
         """Forget a person here and elsewhere, as soon as the session's transaction is committed."""
