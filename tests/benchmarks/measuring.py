@@ -59,7 +59,6 @@ class Comparison(Struct, frozen=True):
     """A request to one school, and in turns to another; the ratio is the median of the rounds' ratios."""
 
     request: str
-    goal: float
     measured: Figures
     against: Figures | None
     ratio: float | None
@@ -85,7 +84,6 @@ def compare(request: Request, school: School, against: School | None, *, seconds
     ratios = [mine.per_second / theirs.per_second for theirs, mine in turns] if against else []
     return Comparison(
         request=request.name,
-        goal=request.goal,
         measured=medians([turn[-1] for turn in turns]),
         against=medians([turn[0] for turn in turns]) if against else None,
         ratio=statistics.median(ratios) if against else None,

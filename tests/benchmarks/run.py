@@ -10,7 +10,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class Report(Struct):
     machine: str
     seconds: int
     rounds: int
+    goals: dict[str, float]
     ratios: list[Comparison]
     statements: list[Statements] = []
     growth: list[Comparison] = []
@@ -92,6 +93,8 @@ def main(
     """
     require_wrk()
     requests = [one for one in REQUESTS if not words or any(word in one.name for word in words)]
+    if not requests:
+        raise click.UsageError(f"No request has such a name: there are {', '.join(one.name for one in REQUESTS)}.")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with stopped_by_signals(), ExitStack() as stack:
         say(f"Starting PostgreSQL and the servers; their logs are in {FOLDER}")
@@ -100,15 +103,16 @@ def main(
         against = stack.enter_context(ceiling(postgres, FOLDER, ceiling_file)) if ceiling_file.exists() else None
         if against is None:
             say(f"{ceiling_file} is not there, so there are no ratios: name it with --ceiling.")
-        report = Report(machine(), seconds, rounds, compare_all(requests, school, against, seconds, rounds))
-        show_ratios("ceiling", "project", report.ratios)
+        goals = {request.name: request.goal for request in requests}
+        report = Report(machine(), seconds, rounds, goals, compare_all(requests, school, against, seconds, rounds))
+        show_ratios("ceiling", "project", report.ratios, goals)
         report.statements = asyncio.run(count_statements(school, requests, FOLDER / "postgres" / "log"))
         show_statements(report.statements)
         if big:
             say(f"Loading {BIG.users} accounts and {WORLDS} x {BIG.lessons} lessons")
             grown = stack.enter_context(project(postgres, FOLDER, "project_big", BIG))
             report.growth = compare_all(requests, grown, school, seconds, rounds)
-            show_ratios("project", "with 10 x lessons, 1000 x accounts", report.growth)
+            show_ratios("project", "with more data", report.growth)
         if startup:
             report.startup = start(postgres, requests, rounds)
             show_startup(report.startup)
@@ -128,9 +132,8 @@ def compare_all(
     for request in requests:
         with console.status(request.name):
             one = compare(request, school, against, seconds=seconds, rounds=rounds)
-        say(
-            f"{one.request}: {one.measured.per_second:.0f} a second" + (f", ratio {one.ratio:.2f}" if one.ratio else "")
-        )
+        ratio = f", ratio {one.ratio:.2f}" if one.ratio else ""
+        say(f"{one.request}: {one.measured.per_second:.0f} a second{ratio}")
         found.append(one)
     return found
 
@@ -147,16 +150,15 @@ def start(postgres: str, requests: Sequence[Request], rounds: int) -> Startup:
     return Startup(ready, idle, int(asked), loaded)
 
 
-def show_ratios(against: str, measured: str, comparisons: Sequence[Comparison]) -> None:
-    figures = ["p50 ms", "p99 ms"]
-    show(
-        "Requests a second",
-        ["request", against, *figures, measured, *figures, "ratio", "goal"],
-        [
-            (one.request, *cells(one.against), *cells(one.measured), number(one.ratio, 2), number(one.goal, 2))
-            for one in comparisons
-        ],
-    )
+def show_ratios(
+    against: str, measured: str, comparisons: Sequence[Comparison], goals: Mapping[str, float] | None = None
+) -> None:
+    columns = ["request", against, "p50 ms", "p99 ms", measured, "p50 ms", "p99 ms", "ratio"]
+    rows = [(one.request, *cells(one.against), *cells(one.measured), number(one.ratio, 2)) for one in comparisons]
+    if goals is not None:
+        columns.append("goal")
+        rows = [(*row, number(goals[row[0]], 2)) for row in rows]
+    show("Requests a second", columns, rows)
 
 
 def show_statements(counted: Sequence[Statements]) -> None:

@@ -1,6 +1,7 @@
 """What is measured: the project and the ceiling, each with a database of its own and a school in it."""
 
 import asyncio
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from servers import Server, image_command, served
 
 SCHOOL_SQL = Path(__file__).with_name("school.sql").read_text()
 WORLDS, LEARNERS = 8, 200
-SECRET = "8Yt0cXq2-vB7mZr5_Ks1Lw9Jd4Hf6Gp3Ne"
+SECRET = secrets.token_urlsafe(48)
 
 
 class Size(Struct, frozen=True):
