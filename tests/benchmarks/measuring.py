@@ -118,7 +118,7 @@ def measure(school: School, request: Request, *, seconds: int) -> Round:
         )
     if request.writes and (written := asyncio.run(school.reset())) < seen.requests:
         raise click.ClickException(
-            f"{school.name} answered {seen.requests} first completions and stored {written}: take fewer --seconds."
+            f"{school.name} answered {seen.requests} first completions and stored {written}: with fewer --seconds no lesson comes twice."
         )
     return seen
 

@@ -94,7 +94,7 @@ def main(
     require_wrk()
     requests = [one for one in REQUESTS if not words or any(word in one.name for word in words)]
     if not requests:
-        raise click.UsageError(f"No request has such a name: there are {', '.join(one.name for one in REQUESTS)}.")
+        raise click.UsageError(f"No request has such a name: there are {'; '.join(one.name for one in REQUESTS)}.")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with stopped_by_signals(), ExitStack() as stack:
         say(f"Starting PostgreSQL and the servers; their logs are in {FOLDER}")
