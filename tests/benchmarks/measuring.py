@@ -18,7 +18,7 @@ from wrk import Round, load
 WARM_UP_SECONDS = 1
 FORGOTTEN_SECONDS = 1.1  # the project remembers for a second who is behind a session
 ASKED = 5
-LOGGED = re.compile(r"LOG:  (?:execute [^:]+|statement): (.*)")
+LOGGED = re.compile(r"LOG:  duration: [0-9.]+ ms  (?:bind [^:]+|statement): (.*)")
 NO_QUERY = re.compile(r"(BEGIN|COMMIT|ROLLBACK)\b|;?$")  # the latter asks whether the connection still lives
 
 
@@ -118,7 +118,8 @@ def measure(school: School, request: Request, *, seconds: int) -> Round:
         )
     if request.writes and (written := asyncio.run(school.reset())) < seen.requests:
         raise click.ClickException(
-            f"{school.name} answered {seen.requests} first completions and stored {written}: with fewer --seconds no lesson comes twice."
+            f"{school.name} answered {seen.requests} first completions and stored {written}: "
+            "with fewer --seconds no lesson comes twice."
         )
     return seen
 
@@ -139,13 +140,13 @@ async def count_statements(school: School, requests: Sequence[Request], log: Pat
     """
     connection = await asyncpg.connect(school.database)
     try:
-        await connection.execute("ALTER SYSTEM SET log_statement = 'all'")
+        await connection.execute("ALTER SYSTEM SET log_min_duration_statement = 0")
         await connection.execute("SELECT pg_reload_conf()")
         await asyncio.sleep(FORGOTTEN_SECONDS)
         counted = [count(school, request, log, first=ASKED * n) for n, request in enumerate(requests)]
         await school.reset()
     finally:
-        await connection.execute("ALTER SYSTEM RESET log_statement")
+        await connection.execute("ALTER SYSTEM RESET log_min_duration_statement")
         await connection.execute("SELECT pg_reload_conf()")
         await connection.close()
     return counted
