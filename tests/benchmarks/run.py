@@ -1,0 +1,197 @@
+"""Measures the hot requests against the bare server of `ceiling.py`, on one PostgreSQL and in turns.
+
+    uv run python tests/benchmarks/run.py [--help]
+
+Absolute figures say something about the machine, ratios about the project.
+"""
+
+import asyncio
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from mambo.devkit.postgres import embedded_postgres
+from mambo.serving import stopped_by_signals
+from measuring import (
+    REQUESTS,
+    WARM_UP_SECONDS,
+    Comparison,
+    Figures,
+    Request,
+    Statements,
+    compare,
+    count_statements,
+    measure,
+)
+from schools import BIG, SMALL, WORLDS, School, ceiling, project
+from servers import ROOT
+from wrk import require_wrk
+
+FOLDER = ROOT / ".mambo" / "benchmarks"
+console = Console(width=None if sys.stdout.isatty() else 120)
+say = console.print
+
+
+class Startup(Struct, frozen=True):
+    """From the start of the process to its first answer, and the memory it resides in."""
+
+    ready_seconds: float
+    idle_mb: float
+    requests: int
+    loaded_mb: float
+
+
+class Report(Struct):
+    """All figures, as they are written with --json."""
+
+    machine: str
+    seconds: int
+    rounds: int
+    goals: dict[str, float]
+    ratios: list[Comparison]
+    statements: list[Statements] = []
+    growth: list[Comparison] = []
+    startup: Startup | None = None
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("words", nargs=-1)
+@click.option(
+    "--ceiling",
+    "ceiling_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT.parent / "shared" / "bench" / "ceiling.py",
+    help="Where ceiling.py is. [default: ../shared/bench/ceiling.py beside the project]",
+)
+@click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of a round.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds, of which medians count.")
+@click.option("--big", is_flag=True, help="Also on ten times the lessons and a thousand times the accounts.")
+@click.option("--startup", is_flag=True, help="Also how soon it starts, and its memory.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+def main(
+    words: tuple[str, ...],
+    ceiling_file: Path,
+    seconds: int,
+    rounds: int,
+    big: bool,
+    startup: bool,
+    json_file: Path | None,
+) -> None:
+    """Measure the hot requests, with one worker and 32 connections as 200 learners in turn.
+
+    With WORDS, only the requests whose name holds one of them.
+    """
+    require_wrk()
+    requests = [one for one in REQUESTS if not words or any(word in one.name for word in words)]
+    if not requests:
+        raise click.UsageError(f"No request has such a name: there are {'; '.join(one.name for one in REQUESTS)}.")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with stopped_by_signals(), ExitStack() as stack:
+        say(f"Starting PostgreSQL and the servers; their logs are in {FOLDER}")
+        postgres = stack.enter_context(embedded_postgres(FOLDER))
+        school = stack.enter_context(project(postgres, FOLDER, "project", SMALL))
+        against = stack.enter_context(ceiling(postgres, FOLDER, ceiling_file)) if ceiling_file.exists() else None
+        if against is None:
+            say(f"{ceiling_file} is not there, so there are no ratios: name it with --ceiling.")
+        goals = {request.name: request.goal for request in requests}
+        report = Report(machine(), seconds, rounds, goals, compare_all(requests, school, against, seconds, rounds))
+        show_ratios("ceiling", "project", report.ratios, goals)
+        report.statements = asyncio.run(count_statements(school, requests, FOLDER / "postgres" / "log"))
+        show_statements(report.statements)
+        if big:
+            say(f"Loading {BIG.users} accounts and {WORLDS} x {BIG.lessons} lessons")
+            grown = stack.enter_context(project(postgres, FOLDER, "project_big", BIG))
+            report.growth = compare_all(requests, grown, school, seconds, rounds)
+            show_ratios("project", "with more data", report.growth)
+        if startup:
+            report.startup = start(postgres, requests, rounds)
+            show_startup(report.startup)
+    if json_file:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+
+
+def compare_all(
+    requests: Sequence[Request], school: School, against: School | None, seconds: int, rounds: int
+) -> list[Comparison]:
+    """Measure each request in turns, and say what came of it."""
+    found = []
+    for request in requests:
+        with console.status(request.name):
+            one = compare(request, school, against, seconds=seconds, rounds=rounds)
+        ratio = f", ratio {one.ratio:.2f}" if one.ratio else ""
+        say(f"{one.request}: {one.measured.per_second:.0f} a second{ratio}")
+        found.append(one)
+    return found
+
+
+def start(postgres: str, requests: Sequence[Request], rounds: int) -> Startup:
+    """Start the project some times, ask it for everything, and take the medians."""
+    starts = []
+    for _ in range(rounds):
+        with console.status("starting"), project(postgres, FOLDER, "project_started", SMALL) as school:
+            idle = school.server.memory_mb()
+            asked = sum(measure(school, request, seconds=WARM_UP_SECONDS).requests for request in requests)
+            starts.append((school.server.ready_seconds, idle, asked, school.server.memory_mb()))
+    ready, idle, asked, loaded = map(statistics.median, zip(*starts, strict=True))
+    return Startup(ready, idle, int(asked), loaded)
+
+
+def show_ratios(
+    against: str, measured: str, comparisons: Sequence[Comparison], goals: Mapping[str, float] | None = None
+) -> None:
+    columns = ["request", against, "p50 ms", "p99 ms", measured, "p50 ms", "p99 ms", "ratio"]
+    rows = [(one.request, *cells(one.against), *cells(one.measured), number(one.ratio, 2)) for one in comparisons]
+    if goals is not None:
+        columns.append("goal")
+        rows = [(*row, number(goals[row[0]], 2)) for row in rows]
+    show("Requests a second", columns, rows)
+
+
+def show_statements(counted: Sequence[Statements]) -> None:
+    columns = ["request", "queries", "round trips", "queries again", "round trips again"]
+    rows = [msgspec.structs.astuple(one) for one in counted]
+    show("Sent to PostgreSQL: by a learner's first request, and by the next within a second", columns, rows)
+
+
+def show_startup(one: Startup) -> None:
+    show(
+        "Start and memory of the project",
+        ["seconds to the first answer", "MB idle", "requests", "MB after them"],
+        [(number(one.ready_seconds, 2), number(one.idle_mb, 0), one.requests, number(one.loaded_mb, 0))],
+    )
+
+
+def cells(one: Figures | None) -> tuple[str, ...]:
+    return (number(one.per_second, 0), number(one.p50_ms, 1), number(one.p99_ms, 1)) if one else ("", "", "")
+
+
+def number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; the first column is words, the others are numbers."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    say(table)
+
+
+if __name__ == "__main__":
+    main()
