@@ -164,8 +164,9 @@ class CatalogueRepository(Repository[LessonCompletion]):
         first = aliased(Lesson, not_completed)
         query = (
             sa.select(World, *progress.c, first)
+            .select_from(World)
             .join(progress, sa.true())
-            .outerjoin(not_completed, sa.true())
+            .outerjoin(first, sa.true())
             .where(World.is_published)
             .order_by(World.order_index, World.id)
             .options(load_only(first.title, first.thumbnail_url, first.duration_minutes, first.duration_seconds))

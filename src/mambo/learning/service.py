@@ -87,7 +87,7 @@ class Learning:
                 code="boss_battle",
             )
         paid = 0
-        newly_completed = await self.catalogue.complete(learner.user_id, lesson_id, self.now)
+        newly_completed = not row.is_completed and await self.catalogue.complete(learner.user_id, lesson_id, self.now)
         if newly_completed:
             amount = row.Lesson.xp_value
             if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, amount, self.now):

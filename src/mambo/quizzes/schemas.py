@@ -6,11 +6,13 @@ from msgspec import Meta
 
 from mambo.schema import Input, Output
 
+QuestionId = Annotated[str, Meta(max_length=64)]
+
 
 class QuizAnswers(Input):
     """The number of the chosen option, from 0, by the question's id; what is left out counts as wrong."""
 
-    answers: Annotated[dict[str, int], Meta(max_length=50, examples=[{"q1": 1, "q2": 0}])]
+    answers: Annotated[dict[QuestionId, int], Meta(max_length=50, examples=[{"q1": 1, "q2": 0}])]
 
 
 class QuizResult(Output):
