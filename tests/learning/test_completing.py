@@ -7,9 +7,11 @@ import sqlalchemy as sa
 
 from conftest import TurnableClock
 from factories import School
+from mambo.courses.models import Lesson
 from mambo.game.models import XpEvent
 from mambo.learning.models import LessonCompletion
 from mambo.users.models import UserProfile
+from quizzes.test_answering import QUIZ, RIGHT, answer, waiting
 
 
 async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:
@@ -99,6 +101,24 @@ async def test_of_a_worlds_last_lessons_completed_at_once_the_later_completes_it
         worlds = [reply.json()["world"] for reply in replies]
         assert sorted(world["completed_count"] for world in worlds) == [1, 2, 3, 4]
         assert sum(world["is_complete"] for world in worlds) == 1
+
+
+async def test_no_circle_of_a_quiz_a_completion_and_the_deletion_of_a_course(school: School) -> None:
+    """Whoever is paid locks their profile before anything of the course, so that nobody waits for whoever waits."""
+    level = await school.level(await school.world())
+    first, second = await school.lesson(level, content_json={"quiz": QUIZ}), await school.lesson(level)
+    learner = await school.person()
+    async with school.sessions() as deleting, deleting.begin():
+        await deleting.execute(sa.select(Lesson.id).where(Lesson.id == first.id).with_for_update())
+        attempt = asyncio.create_task(answer(learner, first, RIGHT))
+        await waiting(school, 1)
+        completion = asyncio.create_task(learner.post(f"/api/courses/lessons/{second.id}/complete"))
+        await waiting(school, 2)
+
+        free = sa.select(Lesson.id).where(Lesson.id == second.id).with_for_update(nowait=True)
+
+        assert await deleting.scalar(free) == second.id
+    assert [(await attempt).status_code, (await completion).status_code] == [200, 200]
 
 
 async def test_the_write_that_crosses_a_level_says_so_and_no_other(school: School) -> None:

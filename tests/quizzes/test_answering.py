@@ -42,7 +42,6 @@ QUIZ: list[dict[str, Any]] = [
 RIGHT = {"q1": 1, "q2": 1, "q3": 1, "q4": 1, "q5": 0}
 WRONG = {"q1": 0, "q2": 2}
 COUNT = sa.select(sa.func.count())
-WAITING = COUNT.select_from(sa.table("pg_locks")).where(~sa.column("granted", sa.Boolean()))
 
 
 @pytest.fixture
@@ -57,6 +56,14 @@ async def quiz_in(school: School, **world: Any) -> Lesson:
 
 async def answer(learner: Caller, lesson: Lesson, answers: dict[str, Any]) -> httpx.Response:
     return await learner.post(f"/api/courses/lessons/{lesson.id}/quiz", {"answers": answers})
+
+
+async def waiting(school: School, number: int) -> None:
+    """Return once so many transactions wait for a lock."""
+    waiters = sa.select(sa.func.count(sa.column("pid").distinct())).select_from(sa.table("pg_locks"))
+    async with asyncio.timeout(30):
+        while await school.scalar(waiters.where(~sa.column("granted", sa.Boolean()))) < number:
+            pass
 
 
 # What it tells and pays
@@ -345,9 +352,7 @@ async def test_a_lesson_that_is_deleted_while_its_quiz_is_graded_pays_nothing(sc
     async with school.sessions() as session, session.begin():
         await ProfileRepository(session).lock(learner.user_id)
         attempt = asyncio.create_task(answer(learner, lesson, RIGHT))
-        async with asyncio.timeout(30):
-            while not await school.scalar(WAITING):
-                pass
+        await waiting(school, 1)
         await admin.delete(f"/api/admin/lessons/{lesson.id}")
 
     refused = await attempt

@@ -86,13 +86,13 @@ class Learning:
                 "A boss battle is completed by an approved submission: send a video of yourself dancing.",
                 code="boss_battle",
             )
-        paid = 0
-        newly_completed = not row.is_completed and await self.catalogue.complete(learner.user_id, lesson_id, self.now)
-        if newly_completed:
-            amount = row.Lesson.xp_value
-            if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, amount, self.now):
-                paid = amount
+        paid, newly_completed = 0, False
+        if not row.is_completed:
+            # Paying locks the learner's profile; everyone does so before anything else is stored, and none in a circle.
+            if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, row.Lesson.xp_value, self.now):
+                paid = row.Lesson.xp_value
             await self.activity.record(learner.user_id, self.now)
+            newly_completed = await self.catalogue.complete(learner.user_id, lesson_id, self.now)
         outcome = await self.catalogue.get_outcome(learner.user_id, row.Lesson)
         standing = outcome.standing
         return Completion(
