@@ -4,10 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conftest import TurnableClock
 from factories import Caller, School
 from mambo.courses.models import Lesson, World
+from mambo.game.rules import level_of, xp_of_level
 
 PROGRESS = "/api/progress/me"
 
@@ -92,6 +95,12 @@ async def test_totals_are_the_learners_own(school: School, worlds: list[World]) 
     assert progress["lessons_completed"] == 3
     assert [world["completed_count"] for world in progress["worlds"]] == [2, 0, 0]
     assert [world["is_complete"] for world in progress["worlds"]] == [True, False, False]
+
+
+@given(st.integers(2, 4000))
+def test_a_level_begins_at_the_first_xp_that_reach_it(level: int) -> None:
+    assert level_of(xp_of_level(level)) == level
+    assert level_of(xp_of_level(level) - 1) == level - 1
 
 
 async def test_one_continues_in_the_world_where_one_was_last(
