@@ -1,7 +1,7 @@
 """Comments on lessons, and replies to them.
 
 Revision ID: e41b7c90d5a2
-Revises: c2d84f6b19e7
+Revises: 9e41b07d5c28
 Create Date: 2026-11-24 16:40:00.000000+00:00
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "e41b7c90d5a2"
-down_revision = "c2d84f6b19e7"
+down_revision = "9e41b07d5c28"
 branch_labels = None
 depends_on = None
 

@@ -38,6 +38,7 @@ from mambo.media.controller import PictureController, receive_event
 from mambo.openapi import documentation_routes, openapi_config
 from mambo.people.admin_controller import PeopleAdminController
 from mambo.people.controller import ProfileController
+from mambo.quizzes.controller import QuizController
 from mambo.recovery.controller import RecoveryController, resend_verification
 from mambo.recovery.service import Letters
 from mambo.settings import Settings, environment, load_settings
@@ -107,6 +108,7 @@ def create_app(
             CatalogueController,
             LessonController,
             CommentController,
+            QuizController,
             PeopleAdminController,
             CourseAdminController,
             delete_course,

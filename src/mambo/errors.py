@@ -84,8 +84,8 @@ class NotFound(MamboError):
 
     status, code = 404, "not_found"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"There is no such {what}.")
+    def __init__(self, what: str, *, code: str | None = None) -> None:
+        super().__init__(f"There is no such {what}.", code=code)
 
 
 class Conflict(MamboError):

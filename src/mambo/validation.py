@@ -29,7 +29,7 @@ PHRASES = (
     (r"Expected `str` of length >= (\d+)", r"must have at least \1 characters", "too_short"),
     (r"Expected `str` of length <= (\d+)", r"must have at most \1 characters", "too_long"),
     (r"Expected `(?:array|list)` of length >= (\d+)", r"must have at least \1 entries", "too_short"),
-    (r"Expected `(?:array|list)` of length <= (\d+)", r"must have at most \1 entries", "too_long"),
+    (r"Expected `(?:array|list|object)` of length <= (\d+)", r"must have at most \1 entries", "too_long"),
     (r"Expected `str` matching regex .*", "has characters or a form that are not accepted", "wrong_format"),
     (r"Expected `int` (>=|<=|<|>) (-?\d+)", r"must be a whole number \1 \2", "out_of_range"),
     (r"Invalid enum value .*", "must be one of {accepted}", "not_accepted"),

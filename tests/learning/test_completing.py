@@ -7,9 +7,11 @@ import sqlalchemy as sa
 
 from conftest import TurnableClock
 from factories import School
+from mambo.courses.models import Lesson
 from mambo.game.models import XpEvent
 from mambo.learning.models import LessonCompletion
 from mambo.users.models import UserProfile
+from quizzes.test_answering import QUIZ, RIGHT, answer, waiting
 
 
 async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:
@@ -30,6 +32,14 @@ async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:
         "newly_completed": True,
         "streak_count": 1,
         "next_lesson_id": str(second.id),
+        "quiz_passed": None,
+        "world": {
+            "id": str(world.id),
+            "lesson_count": 2,
+            "completed_count": 1,
+            "progress_percentage": 50.0,
+            "is_complete": False,
+        },
     }
 
 
@@ -59,6 +69,56 @@ async def test_fifty_completions_at_once_pay_once(school: School) -> None:
     assert await school.scalar(sa.select(sa.func.count()).select_from(LessonCompletion)) == 1
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 1
     assert await school.scalar(sa.select(UserProfile.xp).where(UserProfile.user_id == learner.user_id)) == 50
+
+
+async def test_the_last_lesson_of_a_world_completes_it(school: School) -> None:
+    """The learner's own: another has only begun it. Completing it again says the same."""
+    world, other = await school.world(lessons=3), await school.world(lessons=1)
+    lessons = await school.lessons_of(world)
+    ana, ben = await school.person(), await school.person()
+    paths = [f"/api/courses/lessons/{lesson.id}/complete" for lesson in lessons]
+    await ben.post(paths[0])
+    await ana.post(f"/api/courses/lessons/{(await school.lessons_of(other))[0].id}/complete")
+
+    worlds = [(await ana.post(path)).json()["world"] for path in (*paths, paths[0])]
+
+    assert [world["completed_count"] for world in worlds] == [1, 2, 3, 3]
+    assert [world["progress_percentage"] for world in worlds] == [33.3, 66.7, 100.0, 100.0]
+    assert [world["is_complete"] for world in worlds] == [False, False, True, True]
+    assert (await ben.post(paths[0])).json()["world"]["completed_count"] == 1
+
+
+async def test_of_a_worlds_last_lessons_completed_at_once_the_later_completes_it(school: School) -> None:
+    """Whichever is stored last knows of all the others: somebody shows the fireworks, and only once."""
+    learner = await school.person()
+    for _ in range(5):
+        lessons = await school.lessons_of(await school.world(lessons=4))
+
+        replies = await asyncio.gather(
+            *(learner.post(f"/api/courses/lessons/{lesson.id}/complete") for lesson in lessons)
+        )
+
+        worlds = [reply.json()["world"] for reply in replies]
+        assert sorted(world["completed_count"] for world in worlds) == [1, 2, 3, 4]
+        assert sum(world["is_complete"] for world in worlds) == 1
+
+
+async def test_no_circle_of_a_quiz_a_completion_and_the_deletion_of_a_course(school: School) -> None:
+    """Whoever is paid locks their profile before anything of the course, so that nobody waits for whoever waits."""
+    level = await school.level(await school.world())
+    first, second = await school.lesson(level, content_json={"quiz": QUIZ}), await school.lesson(level)
+    learner = await school.person()
+    async with school.sessions() as deleting, deleting.begin():
+        await deleting.execute(sa.select(Lesson.id).where(Lesson.id == first.id).with_for_update())
+        attempt = asyncio.create_task(answer(learner, first, RIGHT))
+        await waiting(school, 1)
+        completion = asyncio.create_task(learner.post(f"/api/courses/lessons/{second.id}/complete"))
+        await waiting(school, 2)
+
+        free = sa.select(Lesson.id).where(Lesson.id == second.id).with_for_update(nowait=True)
+
+        assert await deleting.scalar(free) == second.id
+    assert [(await attempt).status_code, (await completion).status_code] == [200, 200]
 
 
 async def test_the_write_that_crosses_a_level_says_so_and_no_other(school: School) -> None:

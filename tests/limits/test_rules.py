@@ -24,6 +24,7 @@ def test_the_table_holds_what_trust_asks_for() -> None:
         "LIMIT_PRESIGN": ("20/hour", Per.USER),
         "LIMIT_VIDEO_UPLOAD": ("200/hour", Per.USER),
         "LIMIT_COMMENT": ("20/min", Per.USER),
+        "LIMIT_QUIZ": ("10/hour", Per.USER),
     }
     assert all(rule.reason.endswith(".") for rule in RULES)
 

@@ -6,12 +6,19 @@ from math import isqrt
 from zoneinfo import ZoneInfo, available_timezones
 
 XP_PER_LEVEL_SQUARED = 100
+QUIZ_XP = 25
+QUIZ_PASS_PERCENT = 80
 TIMEZONE_CHANGE_EVERY = timedelta(hours=24)
 
 
 def level_of(xp: int) -> int:
     """The level for a total of XP: max(1, floor(sqrt(xp / 100)))."""
     return max(1, isqrt(max(xp, 0) // XP_PER_LEVEL_SQUARED))
+
+
+def xp_of_level(level: int) -> int:
+    """The total of XP at which a level begins: the first at 0."""
+    return XP_PER_LEVEL_SQUARED * level * level if level > 1 else 0
 
 
 def local_date(at: datetime, timezone: str) -> date:

@@ -1,4 +1,4 @@
-"""`/api/courses`: the catalogue with one's own progress, lessons, and completing them."""
+"""`/api/courses`: the catalogue with one's own progress, lessons, and completing them; `/api/progress/me`."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
 from mambo.guards import Principal, open_to_anyone, requires_user
-from mambo.learning.schemas import Completion, LessonDetail, LessonView, WorldView
+from mambo.learning.schemas import Completion, LessonDetail, LessonView, Progress, WorldView
 from mambo.learning.service import Learning, provide_learning
 from mambo.openapi import raises
 
@@ -56,3 +56,10 @@ class LessonController(Controller):
     ) -> Completion:
         """Complete a lesson; it pays once, and a boss battle completes by an approved submission alone."""
         return await learning.complete(lesson_id, principal)
+
+    @get("/progress/me")
+    async def get_progress(
+        self, principal: NamedDependency[Principal], learning: NamedDependency[Learning]
+    ) -> Progress:
+        """One's own progress in every published course, and the lesson to continue with."""
+        return await learning.get_progress(principal)

@@ -7,15 +7,19 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from litestar.di import NamedDependency
+from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased, load_only
 
 from mambo.courses.models import Lesson, World, in_course_order
 from mambo.db import Repository
 from mambo.game.models import ActivityDay
+from mambo.game.repository import Standing, newest_run
 from mambo.learning.models import LessonCompletion
 from mambo.learning.schemas import DayCount, Stats
-from mambo.users.models import User
+from mambo.quizzes.models import QuizAttempt
+from mambo.users.models import User, UserProfile
 
 STATS_DAYS = 30
 
@@ -27,7 +31,45 @@ def completed_by(user_id: UUID | None) -> sa.ColumnElement[bool]:
     return sa.and_(LessonCompletion.lesson_id == Lesson.id, LessonCompletion.user_id == user_id)
 
 
+def standing_with(user_id: UUID, *columns: Any) -> sa.Select[Any]:  # noqa: ANN401 - columns of any type
+    """Where a learner stands, in the order of `Standing`, and `columns` beside it."""
+    standing = (UserProfile.xp, UserProfile.level, UserProfile.timezone, *newest_run(UserProfile.user_id))
+    return sa.select(*standing, *columns).where(UserProfile.user_id == user_id)
+
+
+def progress_in(world_id: UUID | sa.orm.InstrumentedAttribute[UUID], user_id: UUID) -> sa.Select[int, int, datetime]:
+    """How many lessons a world has, how many of them the learner has completed, and when the last."""
+    return (
+        sa.select(
+            sa.func.count(Lesson.id).label("lesson_count"),
+            sa.func.count(LessonCompletion.lesson_id).label("completed_count"),
+            sa.func.max(LessonCompletion.completed_at).label("last_completed_at"),
+        )
+        .outerjoin(LessonCompletion, completed_by(user_id))
+        .where(Lesson.world_id == world_id)
+    )
+
+
 IS_COMPLETED = LessonCompletion.lesson_id.is_not(None).label("is_completed")
+
+
+class Outcome(Struct, frozen=True):
+    """Where a learner stands, also in a lesson's world and with its quiz."""
+
+    standing: Standing
+    lesson_count: int
+    completed_count: int
+    has_passed_quiz: bool
+
+
+class Stage(Struct, frozen=True):
+    """A world with a learner's progress; of `next_lesson`, the first they have not completed, only some is loaded."""
+
+    world: World
+    lesson_count: int
+    completed_count: int
+    last_completed_at: datetime | None
+    next_lesson: Lesson | None
 
 
 class CatalogueRepository(Repository[LessonCompletion]):
@@ -85,6 +127,51 @@ class CatalogueRepository(Repository[LessonCompletion]):
             .returning(LessonCompletion.lesson_id)
         )
         return await self.session.scalar(query) is not None
+
+    async def get_outcome(self, user_id: UUID, lesson: Lesson) -> Outcome:
+        """What there is to tell a learner who has completed the lesson.
+
+        Asked by one whose profile is locked, it misses nothing: of a world's last two lessons, completed at once, the
+        later knows of both.
+        """
+        in_world = progress_in(lesson.world_id, user_id).subquery()
+        has_passed = sa.exists().where(
+            QuizAttempt.user_id == user_id, QuizAttempt.lesson_id == lesson.id, QuizAttempt.passed
+        )
+        columns = (in_world.c.lesson_count, in_world.c.completed_count, has_passed)
+        query = standing_with(user_id, *columns).join(in_world, sa.true())
+        *standing, lesson_count, completed_count, has_passed_quiz = (await self.session.execute(query)).one()
+        return Outcome(Standing(*standing), lesson_count, completed_count, has_passed_quiz)
+
+    async def get_totals(self, user_id: UUID) -> tuple[Standing, int]:
+        """Where the learner stands, and how many lessons they have completed, in whatever course."""
+        completed = sa.select(sa.func.count()).where(LessonCompletion.user_id == user_id).scalar_subquery()
+        *standing, completed_count = (await self.session.execute(standing_with(user_id, completed))).one()
+        return Standing(*standing), completed_count
+
+    async def get_stages(self, user_id: UUID) -> list[Stage]:
+        """Published worlds in order, each with the learner's progress."""
+        progress = progress_in(World.id, user_id).correlate(World).lateral()
+        not_completed = (
+            sa.select(Lesson)
+            .outerjoin(LessonCompletion, completed_by(user_id))
+            .where(Lesson.world_id == World.id, LessonCompletion.lesson_id.is_(None))
+            .order_by(*in_course_order())
+            .limit(1)
+            .correlate(World)
+            .lateral()
+        )
+        first = aliased(Lesson, not_completed)
+        query = (
+            sa.select(World, *progress.c, first)
+            .select_from(World)
+            .join(progress, sa.true())
+            .outerjoin(first, sa.true())
+            .where(World.is_published)
+            .order_by(World.order_index, World.id)
+            .options(load_only(first.title, first.thumbnail_url, first.duration_minutes, first.duration_seconds))
+        )
+        return [Stage(*row) for row in await self.session.execute(query)]
 
     async def is_anyone_in(self, world_id: UUID) -> bool:
         """Whether learners have progress in the course; none is added until this transaction ends.

@@ -1,5 +1,6 @@
 """Reading courses as a learner, and completing lessons."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,10 +17,19 @@ from mambo.courses.schemas import LessonContent
 from mambo.errors import Conflict, NotFound
 from mambo.game.models import XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
-from mambo.game.rules import level_of
+from mambo.game.rules import level_of, xp_of_level
 from mambo.guards import Principal
-from mambo.learning.repository import CatalogueRepository
-from mambo.learning.schemas import Completion, LessonDetail, LessonView, WorldView
+from mambo.learning.repository import CatalogueRepository, Stage
+from mambo.learning.schemas import (
+    Completion,
+    LessonDetail,
+    LessonView,
+    NextLesson,
+    Progress,
+    WorldProgress,
+    WorldStage,
+    WorldView,
+)
 
 FROM_ROW = tuple(
     name
@@ -79,14 +89,15 @@ class Learning:
                 "A boss battle is completed by an approved submission: send a video of yourself dancing.",
                 code="boss_battle",
             )
-        paid = 0
-        newly_completed = await self.catalogue.complete(learner.user_id, lesson_id, self.now)
-        if newly_completed:
-            amount = row.Lesson.xp_value
-            if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, amount, self.now):
-                paid = amount
+        paid, newly_completed = 0, False
+        if not row.is_completed:
+            # Paying locks the learner's profile; everyone does so before anything else is stored, and none in a circle.
+            if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, row.Lesson.xp_value, self.now):
+                paid = row.Lesson.xp_value
             await self.activity.record(learner.user_id, self.now)
-        standing = await self.ledger.get_standing(learner.user_id)
+            newly_completed = await self.catalogue.complete(learner.user_id, lesson_id, self.now)
+        outcome = await self.catalogue.get_outcome(learner.user_id, row.Lesson)
+        standing = outcome.standing
         return Completion(
             xp_gained=paid,
             new_total_xp=standing.xp,
@@ -95,6 +106,23 @@ class Learning:
             newly_completed=newly_completed,
             streak_count=standing.streak_at(self.now),
             next_lesson_id=row.next_lesson_id,
+            quiz_passed=outcome.has_passed_quiz if (row.Lesson.content_json or {}).get("quiz") else None,
+            world=WorldProgress(**progress(row.World, outcome.lesson_count, outcome.completed_count)),
+        )
+
+    async def get_progress(self, learner: Principal) -> Progress:
+        """The learner's totals, progress in each published world, and the lesson to go on with."""
+        standing, completed = await self.catalogue.get_totals(learner.user_id)
+        stages = await self.catalogue.get_stages(learner.user_id)
+        return Progress(
+            xp=standing.xp,
+            level=standing.level,
+            xp_of_level=xp_of_level(standing.level),
+            xp_of_next_level=xp_of_level(standing.level + 1),
+            streak_count=standing.streak_at(self.now),
+            lessons_completed=completed,
+            worlds=[to_stage(stage, learner) for stage in stages],
+            next_lesson=next_of([stage for stage in stages if access_of(learner, stage.world) is Access.OPEN]),
         )
 
     async def delete_course(self, world_id: UUID, *, force: bool) -> None:
@@ -130,9 +158,52 @@ def to_world(world: World, visitor: Principal | None, lesson_count: int, complet
         difficulty=world.difficulty,
         is_free=world.is_free,
         lesson_count=lesson_count,
-        progress_percentage=round(100 * completed / lesson_count, 1) if lesson_count else 0.0,
+        progress_percentage=percentage(completed, lesson_count),
         is_locked=access_of(visitor, world) is not Access.OPEN,
     )
+
+
+def percentage(completed: int, lesson_count: int) -> float:
+    return round(100 * completed / lesson_count, 1) if lesson_count else 0.0
+
+
+def progress(world: World, lesson_count: int, completed: int) -> dict[str, Any]:
+    """The fields of a `WorldProgress`."""
+    return {
+        "id": world.id,
+        "lesson_count": lesson_count,
+        "completed_count": completed,
+        "progress_percentage": percentage(completed, lesson_count),
+        "is_complete": 0 < lesson_count == completed,
+    }
+
+
+def to_stage(stage: Stage, learner: Principal) -> WorldStage:
+    world = stage.world
+    return WorldStage(
+        **progress(world, stage.lesson_count, stage.completed_count),
+        title=world.title,
+        slug=world.slug,
+        image_url=world.image_url,
+        thumbnail_url=world.thumbnail_url,
+        is_locked=access_of(learner, world) is not Access.OPEN,
+    )
+
+
+def next_of(stages: Sequence[Stage]) -> NextLesson | None:
+    """The lesson to go on with: in the world where one was completed last, or in the first that is not complete."""
+    latest = max((stage.last_completed_at for stage in stages if stage.last_completed_at), default=None)
+    for stage in sorted(stages, key=lambda stage: stage.last_completed_at != latest):
+        if lesson := stage.next_lesson:
+            return NextLesson(
+                lesson_id=lesson.id,
+                title=lesson.title,
+                world_id=stage.world.id,
+                world_title=stage.world.title,
+                thumbnail_url=lesson.thumbnail_url,
+                duration_minutes=rules.minutes_of(lesson.duration_minutes, lesson.duration_seconds),
+            )
+    return None
 
 
 def visible(lesson: Lesson, visitor: Principal | None, access: Access, *, is_completed: bool) -> dict[str, Any]:

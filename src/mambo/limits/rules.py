@@ -75,6 +75,7 @@ VERIFY_ACCOUNT = rule("verify_account", "5/day", Per.ACCOUNT, "The confirmation 
 PRESIGN = rule("presign", "20/hour", Per.USER, "You uploaded many pictures.")
 VIDEO_UPLOAD = rule("video_upload", "200/hour", Per.USER, "You uploaded many videos.")
 COMMENT = rule("comment", "20/min", Per.USER, "You wrote many comments.")
+QUIZ = rule("quiz", "10/hour", Per.USER, "You answered this quiz many times.")  # each lesson's apart
 
 RULES = (
     SIGN_IN_ADDRESS,
@@ -89,6 +90,7 @@ RULES = (
     PRESIGN,
     VIDEO_UPLOAD,
     COMMENT,
+    QUIZ,
 )
 
 

@@ -1,0 +1,1 @@
+"""Quizzes: graded here by what the lesson holds, tried again and again, paid once."""

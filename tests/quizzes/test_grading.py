@@ -1,0 +1,99 @@
+"""Grading alone: the score, the pass mark, and answers that fit no question."""
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mambo.courses.schemas import QuizOption, QuizQuestion
+from mambo.errors import Invalid
+from mambo.quizzes.rules import Grade, grade, require_answers_to
+
+
+def question(number: int, *are_correct: bool | None) -> QuizQuestion:
+    """A question whose options are as correct as is said; None: it does not say."""
+    options = [
+        QuizOption(text="x") if is_correct is None else QuizOption(text="x", is_correct=is_correct)
+        for is_correct in are_correct
+    ]
+    return QuizQuestion(id=f"q{number}", question="?", options=options)
+
+
+def quiz_of(length: int) -> list[QuizQuestion]:
+    """Questions whose second option is right."""
+    return [question(number, False, True) for number in range(length)]
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "score", "passed"),
+    [
+        (0, 1, 0, False),
+        (1, 1, 100, True),
+        (1, 3, 33, False),
+        (2, 3, 66, False),
+        (3, 4, 75, False),
+        (4, 5, 80, True),
+        (8, 10, 80, True),
+        (7, 9, 77, False),
+        (38, 48, 79, False),
+        (39, 49, 79, False),  # 79.6 in truth
+        (40, 50, 80, True),
+        (49, 50, 98, True),
+    ],
+)
+def test_a_score_is_the_percentage_of_right_answers_rounded_down(
+    right: int, of: int, score: int, *, passed: bool
+) -> None:
+    answers = {f"q{number}": int(number < right) for number in range(of)}
+
+    graded = grade(quiz_of(of), answers)
+
+    assert (graded.score, graded.passed) == (score, passed)
+    assert list(graded.correct.values()) == [True] * right + [False] * (of - right)
+
+
+@given(st.integers(1, 50).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
+def test_exactly_four_fifths_pass(counts: tuple[int, int]) -> None:
+    right, of = counts
+
+    graded = grade(quiz_of(of), {f"q{number}": 1 for number in range(right)})
+
+    assert graded.passed is (Fraction(right, of) >= Fraction(4, 5))
+    assert 0 <= Fraction(100 * right, of) - graded.score < 1
+
+
+@pytest.mark.parametrize(("option", "is_right"), [(0, False), (1, True), (2, False), (3, True)])
+def test_of_several_right_options_any_is_right(option: int, *, is_right: bool) -> None:
+    graded = grade([question(1, False, True, None, True)], {"q1": option})
+
+    assert graded.correct == {"q1": is_right}
+
+
+def test_what_is_not_answered_is_wrong() -> None:
+    graded = grade(quiz_of(3), {"q1": 1})
+
+    assert graded == Grade(33, False, {"q0": False, "q1": True, "q2": False})
+
+
+@pytest.mark.parametrize("answers", [{}, {"q0": 0}, {"q0": 1, "q1": 0}])
+def test_answers_to_questions_are_accepted(answers: dict[str, int]) -> None:
+    require_answers_to(quiz_of(2), answers)
+
+
+@pytest.mark.parametrize(
+    ("answers", "fields"),
+    [
+        ({"q9": 0}, ["answers.q9"]),
+        ({"q0": 2}, ["answers.q0"]),
+        ({"q0": -1}, ["answers.q0"]),
+        ({"q0": 10**30}, ["answers.q0"]),
+        ({"q0": 1, "Q0": 1, "": 0, "q1": 5}, ["answers.Q0", "answers.", "answers.q1"]),
+    ],
+)
+def test_answers_to_anything_else_are_all_named(answers: dict[str, Any], fields: list[str]) -> None:
+    with pytest.raises(Invalid) as refused:
+        require_answers_to(quiz_of(2), answers)
+
+    assert [problem.field for problem in refused.value.errors] == fields
