@@ -13,7 +13,7 @@ from mambo.courses.models import Lesson, World
 from mambo.courses.rules import Access, access_of
 from mambo.courses.schemas import LessonContent
 from mambo.errors import Conflict, NotFound
-from mambo.game.models import XpKind
+from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.rules import level_of
 from mambo.guards import Principal
@@ -82,7 +82,7 @@ class Learning:
             amount = row.Lesson.xp_value
             if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, amount, self.now):
                 paid = amount
-            await self.activity.record(learner.user_id, self.now)
+            await self.activity.record(learner.user_id, ActivityReason.LESSON, self.now)
         standing = await self.ledger.get_standing(learner.user_id)
         return Completion(
             xp_gained=paid,
