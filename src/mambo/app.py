@@ -27,6 +27,8 @@ from mambo.auth.tokens import AccessTokens, RefreshTokens
 from mambo.clock import Clock, provide_now, utc_now
 from mambo.courses.admin_controller import CourseAdminController
 from mambo.errors import on_error, require_json
+from mambo.game.admin_controller import adjust_xp
+from mambo.game.controller import GameController, get_rules
 from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
 from mambo.learning.admin_controller import delete_course, get_stats
@@ -105,7 +107,10 @@ def create_app(
             ProfileController,
             CatalogueController,
             LessonController,
+            GameController,
+            get_rules,
             PeopleAdminController,
+            adjust_xp,
             CourseAdminController,
             delete_course,
             get_stats,

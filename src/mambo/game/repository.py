@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -117,7 +116,9 @@ class LeaderboardRepository(Repository[UserProfile]):
 
     model_type = UserProfile
 
-    async def get_leaders(self, week: date | None, *, limit: int) -> Sequence[sa.Row[Any]]:
+    async def get_leaders(
+        self, week: date | None, *, limit: int
+    ) -> Sequence[sa.Row[UUID, str, str, str | None, int, int]]:
         """Those with most XP, ever or of a week; among equals who got there first."""
         earned: type[UserProfile | WeeklyXp] = UserProfile if week is None else WeeklyXp
         reached_at = UserProfile.xp_reached_at if week is None else WeeklyXp.reached_at
@@ -172,10 +173,8 @@ class ActivityRepository(Repository[ActivityDay]):
     async def get_reasons(self, user_id: UUID, since: date) -> dict[date, ActivityReason | None]:
         """The learner's active days since a day, each with what made it count."""
         query = sa.select(ActivityDay.local_date, ActivityDay.reason)
-        rows = await self.session.execute(
-            query.where(ActivityDay.user_id == user_id, ActivityDay.local_date >= since)
-        )
-        return {day: reason for day, reason in rows}
+        rows = await self.session.execute(query.where(ActivityDay.user_id == user_id, ActivityDay.local_date >= since))
+        return {row.local_date: row.reason for row in rows}
 
 
 class Difference(Struct, frozen=True):
@@ -232,17 +231,18 @@ class AuditRepository:
     async def correct(self, differences: list[Difference]) -> None:
         """Write what the ledger says."""
         for wrong in differences:
-            is_week = sa.and_(WeeklyXp.user_id == wrong.user_id, WeeklyXp.week == wrong.week)
-            due = {"xp": wrong.ledger_xp, "reached_at": wrong.ledger_reached_at}
-            if wrong.week is None:
-                query = sa.update(UserProfile).where(UserProfile.user_id == wrong.user_id)
-                change = query.values(xp=wrong.ledger_xp, xp_reached_at=wrong.ledger_reached_at)
-            elif wrong.ledger_reached_at is None:
-                change = sa.delete(WeeklyXp).where(is_week)
-            else:
-                query = insert(WeeklyXp).values(user_id=wrong.user_id, week=wrong.week, **due)
-                change = query.on_conflict_do_update(index_elements=["user_id", "week"], set_=due)
-            await self.session.execute(change)
+            await self.session.execute(correction(wrong))
+
+
+def correction(wrong: Difference) -> sa.Update | sa.Delete | sa.Insert:
+    if wrong.week is None:
+        total = sa.update(UserProfile).where(UserProfile.user_id == wrong.user_id)
+        return total.values(xp=wrong.ledger_xp, xp_reached_at=wrong.ledger_reached_at)
+    if wrong.ledger_reached_at is None:
+        return sa.delete(WeeklyXp).where(WeeklyXp.user_id == wrong.user_id, WeeklyXp.week == wrong.week)
+    due = {"xp": wrong.ledger_xp, "reached_at": wrong.ledger_reached_at}
+    week = insert(WeeklyXp).values(user_id=wrong.user_id, week=wrong.week, **due)
+    return week.on_conflict_do_update(index_elements=["user_id", "week"], set_=due)
 
 
 async def provide_ledger(session: NamedDependency[AsyncSession]) -> LedgerRepository:
