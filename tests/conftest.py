@@ -24,7 +24,6 @@ from mambo.settings import Settings, load_settings
 # `--hypothesis-profile=thorough` is for a night. No deadline: a slow machine is no error.
 hypothesis.register_profile("suite", max_examples=300, deadline=None)
 hypothesis.register_profile("thorough", max_examples=100_000, deadline=None)
-hypothesis.load_profile("suite")
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

@@ -49,7 +49,7 @@ async def work(url: str, *, is_rebuilt: bool) -> int:
 
 
 async def differences(
-    sessions: async_sessionmaker[AsyncSession], *, is_rebuilt: bool
+    sessions: async_sessionmaker[AsyncSession], *, is_rebuilt: bool, batch: int = BATCH
 ) -> AsyncIterator[tuple[int, list[Difference]]]:
     """Go through all learners, a batch in a transaction of its own: how many there were, and what differed.
 
@@ -60,7 +60,7 @@ async def differences(
     while True:
         async with sessions.begin() as session:
             audit = AuditRepository(session)
-            learners = await audit.get_batch(after, limit=BATCH, is_locked=is_rebuilt)
+            learners = await audit.get_batch(after, limit=batch, is_locked=is_rebuilt)
             wrong = await audit.find_differences(learners)
             if is_rebuilt:
                 await audit.correct(wrong)
