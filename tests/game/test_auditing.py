@@ -1,22 +1,25 @@
 """`mambo game verify` and `rebuild`: what differs from the ledger is told and mended, beside payments."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from alembic import command as alembic
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from conftest import START
+from conftest import START, run_alembic
 from factories import School
 from game.test_ledger import MONDAY, pay, total_of, weeks_of
 from mambo.auditing import BATCH, differences
 from mambo.game.models import XpKind
 from mambo.game.repository import Difference, LedgerRepository
 from mambo.users.repository import ProfileRepository
-from test_serve import Finished, mambo
+from test_serve import Finished, mambo, query
 
 WRONG = {
     "a total": "UPDATE user_profile SET xp = 70",
@@ -68,8 +71,22 @@ async def test_everyone_is_compared_batch_by_batch(school: School, engine: Async
     assert [one.user_id for one in found] == [someone.user_id for someone in people]
 
 
-async def test_payments_during_a_rebuild_are_not_lost(school: School, engine: AsyncEngine) -> None:
-    """They wait for the batch, which waits for those that came first."""
+async def test_a_payment_that_a_rebuild_meets_is_not_lost(school: School, engine: AsyncEngine) -> None:
+    """The rebuild waits for its commit, and looks at the ledger after that."""
+    ana = await school.person(xp=10)
+    async with AsyncSession(engine) as payer, payer.begin():
+        await LedgerRepository(payer).pay(ana.user_id, XpKind.LESSON, uuid4(), 50, START)
+        rebuilding = asyncio.create_task(all_differences(engine, is_rebuilt=True))
+        await someone_waits(payer, rebuilding)
+
+    [mended] = await rebuilding
+
+    assert (mended.xp, mended.ledger_xp) == (60, 50)
+    assert (await total_of(school, ana))[0] == 50
+    await school.check_xp()
+
+
+async def test_payments_and_rebuilds_at_once_add_up(school: School, engine: AsyncEngine) -> None:
     people = [await school.person(xp=10) for _ in range(5)]
 
     async def pay_everyone() -> None:
@@ -77,16 +94,20 @@ async def test_payments_during_a_rebuild_are_not_lost(school: School, engine: As
             for someone in people:
                 await pay(school, someone, 7, START + timedelta(hours=hours))
 
-    await asyncio.gather(*(pay_everyone() for _ in range(2)), *(rebuild_often(school) for _ in range(2)))
+    async def rebuild_often() -> None:
+        for _ in range(5):
+            await all_differences(engine, is_rebuilt=True, batch=2)
+
+    await asyncio.gather(pay_everyone(), pay_everyone(), rebuild_often(), rebuild_often())
 
     await school.check_xp()
     assert {(await total_of(school, someone))[0] for someone in people} == {2 * 10 * 7}
 
 
-async def rebuild_often(school: School) -> None:
-    for _ in range(5):
-        async for _batch in differences(school.sessions, is_rebuilt=True):
-            pass
+async def someone_waits(session: AsyncSession, task: asyncio.Task[Any]) -> None:
+    """Until the task waits for a lock that the session's transaction holds."""
+    while not await session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+        assert not task.done()
 
 
 async def test_whoever_holds_the_profile_may_pay_what_another_waits_to_pay(school: School, engine: AsyncEngine) -> None:
@@ -95,8 +116,7 @@ async def test_whoever_holds_the_profile_may_pay_what_another_waits_to_pay(schoo
     async with AsyncSession(engine) as holder, holder.begin():
         await ProfileRepository(holder).lock(ana.user_id)
         other = asyncio.create_task(pay(school, ana, 50, source_id=source_id))
-        while not await holder.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
-            assert not other.done()
+        await someone_waits(holder, other)
 
         paid = await LedgerRepository(holder).pay(ana.user_id, XpKind.LESSON, source_id, 50, START)
 
@@ -134,3 +154,33 @@ async def test_the_command_mends_when_it_is_told_to(
     assert (unasked.code, "Aborted!" in unasked.err) == (1, True)
     assert (rebuilt.code, rebuilt.out.splitlines()[-1]) == (0, "Corrected: 1.")
     assert (verified.code, verified.out, verified.err) == (0, "Everyone's XP is what the ledger says.\n", "")
+
+
+EARNED = """
+    INSERT INTO users (id, email, password_hash, first_name, last_name, role, is_active)
+    SELECT gen_random_uuid(), 'p' || n || '@example.com', '-', 'Ana', 'Ruiz', 'user', true FROM generate_series(0, 5) n;
+    INSERT INTO xp_event (id, user_id, kind, source_id, amount, at)
+    SELECT gen_random_uuid(), id, 'lesson', gen_random_uuid(), n,
+           '2026-03-02T00:00:00Z'::timestamptz - n * interval '27 hours'
+    FROM users, generate_series(0, 30) n WHERE email <> 'p0@example.com';
+    INSERT INTO user_profile (user_id, xp, timezone, show_on_leaderboard)
+    SELECT id, coalesce((SELECT sum(amount) FROM xp_event WHERE user_id = users.id), 0), 'UTC', true FROM users
+"""
+
+
+async def test_the_migration_adds_what_the_ledger_says(make_database: Callable[[str], Any], tmp_path: Path) -> None:
+    """For learners of before, with XP of several weeks and without any."""
+    url = await make_database("with_learners_of_before")
+    await run_alembic(alembic.upgrade, url, "8e3a61d0c5f2")
+    await run_alembic(alembic.downgrade, url, "-1")
+    engine = create_async_engine(url)
+    for statement in EARNED.split(";"):
+        await spoil(engine, statement)
+    await engine.dispose()
+
+    await run_alembic(alembic.upgrade, url, "head")
+
+    verified = await run("verify", url=url, folder=tmp_path)
+    assert (verified.code, verified.out) == (0, "Everyone's XP is what the ledger says.\n")
+    [(weeks,)] = await query(url, "SELECT count(*) FROM weekly_xp")
+    assert weeks > 5 * 4

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conftest import START, TurnableClock
 from factories import Caller, School
-from mambo.game.models import ActivityReason
+from mambo.game.models import ActivityDay, ActivityReason
 from mambo.game.repository import ActivityRepository
 from mambo.game.rules import STREAK_DAYS_SHOWN, local_date, may_change_timezone, streak_of
 
@@ -189,3 +189,17 @@ async def test_a_streak_shows_thirty_days_and_what_made_them_count(school: Schoo
     assert of_ben["days"][-2] == {"date": "2026-03-02", "is_active": True, "reason": "lesson"}
     assert [len(streak["days"]) for streak in (of_ana, of_ben)] == [30, 30]
     assert (of_ana["current"], of_ana["today_done"], of_ana["today"]) == (1, False, "2026-03-03")
+
+
+async def test_the_shown_days_begin_29_days_before_today(school: School) -> None:
+    """The days before count for the longest streak all the same."""
+    ana = await school.person()
+    today = START.date()
+    days = [today - back * DAY for back in (31, 30, 29, 27)]
+    await school.add(*(ActivityDay(user_id=ana.user_id, local_date=day, reason=None) for day in days))
+
+    streak = (await ana.get("/api/progress/streak")).json()
+
+    assert told(streak) == (0, 3, False, [today - 29 * DAY, today - 27 * DAY])
+    assert (streak["days"][0]["date"], streak["days"][-1]["date"]) == (str(today - 29 * DAY), str(today))
+    assert streak["days"][0] == {"date": str(today - 29 * DAY), "is_active": True, "reason": None}
