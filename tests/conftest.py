@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command as alembic
 from asgi_lifespan import LifespanManager
+from hypothesis import settings as hypothesis
 from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
@@ -21,6 +22,10 @@ from mambo.db import Statement, alembic_config, create_engine, metadata
 from mambo.devkit.postgres import embedded_postgres
 from mambo.openapi import describe_api
 from mambo.settings import Settings, load_settings
+
+# `--hypothesis-profile=thorough` is for a night. No deadline: a slow machine is no error.
+hypothesis.register_profile("suite", max_examples=300, deadline=None)
+hypothesis.register_profile("thorough", max_examples=100_000, deadline=None)
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

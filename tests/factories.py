@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from mambo.auth.models import AuthSession
 from mambo.auth.tokens import AccessTokens, Claims
 from mambo.courses.models import Difficulty, Lesson, Level, World
+from mambo.game.repository import AuditRepository
 from mambo.guards import Role
 from mambo.users.models import Subscription, SubscriptionStatus, User, UserProfile
 
@@ -66,6 +67,12 @@ class School:
     async def scalar(self, query: sa.Select[Any]) -> Any:
         async with self.sessions() as session:
             return await session.scalar(query)
+
+    async def check_xp(self) -> None:
+        """See that totals and weeks are what the ledger says; not for people who were made with XP."""
+        async with self.sessions() as session:
+            everyone = list(await session.scalars(sa.select(UserProfile.user_id)))
+            assert await AuditRepository(session).find_differences(everyone) == []
 
     async def person(
         self, role: Role = Role.USER, *, subscribed: bool = False, timezone: str = "UTC", xp: int = 0, **user: Any

@@ -26,6 +26,8 @@ from mambo.clock import Clock, provide_now, utc_now
 from mambo.comments.controller import CommentController
 from mambo.courses.admin_controller import CourseAdminController
 from mambo.errors import on_error, require_json
+from mambo.game.admin_controller import adjust_xp
+from mambo.game.controller import GameController, get_rules
 from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
 from mambo.learning.admin_controller import delete_course, get_stats
@@ -109,7 +111,10 @@ def create_app(
             LessonController,
             CommentController,
             QuizController,
+            GameController,
+            get_rules,
             PeopleAdminController,
+            adjust_xp,
             CourseAdminController,
             delete_course,
             get_stats,

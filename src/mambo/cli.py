@@ -140,6 +140,43 @@ def media_reconcile(data_dir: Path) -> None:
 
 
 @main.group()
+def game() -> None:
+    """Look after XP: in DATABASE_URL, or in the embedded database."""
+
+
+@game.command("verify")
+@data_dir_option
+def game_verify(data_dir: Path) -> None:
+    """Compare everyone's XP with the ledger, and fail when a total or a week is not what follows from it.
+
+    It is safe to run beside a server: a learner's rows are compared as they were at one moment.
+    """
+    from mambo import auditing, serving
+
+    with serving.database(data_dir) as url:
+        found = auditing.verify(url)
+    if found:
+        raise click.ClickException(f"What differs from the ledger: {found}. `mambo game rebuild` corrects it.")
+    click.echo("Everyone's XP is what the ledger says.")
+
+
+@game.command("rebuild")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_dir_option
+def game_rebuild(yes: bool, data_dir: Path) -> None:  # noqa: FBT001
+    """Write what the ledger says wherever a total or a week is something else.
+
+    It is safe to run beside a server: payments wait for a moment, and none is lost.
+    """
+    from mambo import auditing, serving
+
+    if not yes:
+        click.confirm("Totals that differ from the ledger will be overwritten. Go on?", abort=True)
+    with serving.database(data_dir) as url:
+        click.echo(f"Corrected: {auditing.rebuild(url)}.")
+
+
+@main.group()
 def users() -> None:
     """Make and change accounts: in DATABASE_URL, or in the embedded database.
 

@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from conftest import TurnableClock
 from factories import School
-from mambo.game.models import ActivityDay, XpKind
+from mambo.game.models import ActivityDay, ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.users.models import UserProfile
 
 
 async def record(school: School, user_id: UUID, at: datetime) -> None:
     async with school.sessions() as session, session.begin():
-        await ActivityRepository(session).record(user_id, at)
+        await ActivityRepository(session).record(user_id, ActivityReason.SIGN_IN, at)
 
 
 async def days_of(school: School) -> list[date]:

@@ -20,6 +20,7 @@ from mambo.auth.schemas import Credentials, PasswordChange, Registration, Sessio
 from mambo.auth.tokens import SIGN_IN_AGAIN, AccessTokens, Claims, RefreshTokens, hash_of
 from mambo.errors import Conflict, Invalid, NotFound, NotSignedIn
 from mambo.game import rules
+from mambo.game.models import ActivityReason
 from mambo.game.repository import ActivityRepository
 from mambo.guards import Principal, Role
 from mambo.limits.rules import REFRESH, SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_ALL
@@ -121,7 +122,7 @@ class SignIn:
         await SessionRepository(session).add(row)
         refresh_token = self.tokens.refresh.first()
         await RefreshRepository(session).add(refresh_row(refresh_token, row.id, self.now, row.expires_at))
-        await ActivityRepository(session).record(user_id, self.now)
+        await ActivityRepository(session).record(user_id, ActivityReason.SIGN_IN, self.now)
         return self.tokens.make(Claims(user_id, row.id), refresh_token, self.now, row.expires_at)
 
 

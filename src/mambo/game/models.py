@@ -1,4 +1,4 @@
-"""The XP ledger and the days a learner was active."""
+"""The XP ledger, what is projected from it, and the days a learner was active."""
 
 import enum
 from datetime import date, datetime
@@ -24,7 +24,10 @@ class XpEvent(Base):
     """One payment of XP; a source pays a learner once. A trigger in the first migration keeps rows append-only."""
 
     __tablename__ = "xp_event"
-    __table_args__ = (sa.UniqueConstraint("user_id", "kind", "source_id", name="uq_xp_event_source"),)
+    __table_args__ = (
+        sa.UniqueConstraint("user_id", "kind", "source_id", name="uq_xp_event_source"),
+        sa.Index("ix_xp_event_user_id_id", "user_id", "id"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
@@ -36,10 +39,35 @@ class XpEvent(Base):
     reason: Mapped[str | None]
 
 
+class WeeklyXp(Base):
+    """What a learner earned in a week, projected from the ledger; `week` is its Monday, in UTC."""
+
+    __tablename__ = "weekly_xp"
+    __table_args__ = (sa.Index("ix_weekly_xp_leaders", "week", sa.text("xp DESC"), "reached_at", "user_id"),)
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    week: Mapped[date] = mapped_column(primary_key=True)
+    xp: Mapped[int]
+    reached_at: Mapped[datetime]
+
+
+class ActivityReason(enum.StrEnum):
+    """What made a day count."""
+
+    SIGN_IN = "sign_in"
+    LESSON = "lesson"
+    QUIZ = "quiz"
+    BOSS = "boss"
+
+
 class ActivityDay(Base):
-    """A local day on which a learner signed in, completed a lesson, passed a quiz or submitted a boss battle."""
+    """A local day on which a learner signed in, completed a lesson, passed a quiz or submitted a boss battle.
+
+    `reason` is the first of these; null in rows from before it was kept.
+    """
 
     __tablename__ = "activity_day"
 
     user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     local_date: Mapped[date] = mapped_column(primary_key=True)
+    reason: Mapped[ActivityReason | None] = mapped_column(one_of(ActivityReason))

@@ -1,17 +1,20 @@
-"""Paying XP, recording active days, and where a learner stands."""
+"""Paying XP, recording active days, where a learner stands among others, and whether it all adds up."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
+from litestar.di import NamedDependency
 from msgspec import Struct
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from mambo.db import Repository
 from mambo.game import rules
-from mambo.game.models import ActivityDay, XpEvent, XpKind
-from mambo.users.models import UserProfile
+from mambo.game.models import ActivityDay, ActivityReason, WeeklyXp, XpEvent, XpKind
+from mambo.users.models import User, UserProfile
 
 
 class Standing(Struct, frozen=True):
@@ -40,24 +43,50 @@ def newest_run(
     )
 
 
+# A row of the ledger and its projections in one statement, which answers whom it paid, or nothing. The learner's
+# profile is locked before all else: whoever pays, counts a day or rebuilds waits for it holding nothing of the game.
+PAYMENT = sa.text("""
+    WITH learner AS (
+        SELECT user_id FROM user_profile WHERE user_id = :user_id FOR NO KEY UPDATE
+    ), paid AS (
+        INSERT INTO xp_event (id, user_id, kind, source_id, amount, at, actor_id, reason)
+        SELECT :id, user_id, :kind, :source_id, :amount, :at, :actor_id, :reason FROM learner
+        ON CONFLICT ON CONSTRAINT uq_xp_event_source DO NOTHING
+        RETURNING user_id, amount, at
+    ), total AS (
+        UPDATE user_profile SET xp = xp + amount, xp_reached_at = greatest(xp_reached_at, at)
+        FROM paid WHERE user_profile.user_id = paid.user_id AND amount <> 0
+        RETURNING user_profile.user_id, amount, at
+    ), weekly AS (
+        INSERT INTO weekly_xp (user_id, week, xp, reached_at)
+        SELECT user_id, date_trunc('week', at AT TIME ZONE 'UTC')::date, amount, at FROM total
+        ON CONFLICT (user_id, week) DO UPDATE
+        SET xp = weekly_xp.xp + excluded.xp, reached_at = greatest(weekly_xp.reached_at, excluded.reached_at)
+    )
+    SELECT user_id FROM paid
+""").bindparams(sa.bindparam("at", type_=sa.DateTime(timezone=True)))
+
+
 class LedgerRepository(Repository[XpEvent]):
     """The XP ledger and the totals that are projected from it in the same transaction."""
 
     model_type = XpEvent
 
-    async def pay(self, user_id: UUID, kind: XpKind, source_id: UUID, amount: int, at: datetime) -> bool:
-        """Pay XP for a source, once ever; False when it was paid before."""
-        event = (
-            insert(XpEvent)
-            .values(id=uuid7(), user_id=user_id, kind=kind, source_id=source_id, amount=amount, at=at)
-            .on_conflict_do_nothing(constraint="uq_xp_event_source")
-            .returning(XpEvent.id)
-        )
-        if await self.session.scalar(event) is None:
-            return False
-        total = sa.update(UserProfile).where(UserProfile.user_id == user_id).values(xp=UserProfile.xp + amount)
-        await self.session.execute(total)
-        return True
+    async def pay(
+        self,
+        user_id: UUID,
+        kind: XpKind,
+        source_id: UUID,
+        amount: int,
+        at: datetime,
+        *,
+        actor_id: UUID | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        """Pay XP for a source, once ever; False when it was paid before, or there is no such learner."""
+        values = {"id": uuid7(), "user_id": user_id, "kind": kind, "source_id": source_id, "amount": amount, "at": at}
+        values |= {"actor_id": actor_id, "reason": reason}
+        return await self.session.scalar(PAYMENT, values) is not None
 
     async def get_standing(self, user_id: UUID) -> Standing:
         query = sa.select(
@@ -65,18 +94,160 @@ class LedgerRepository(Repository[XpEvent]):
         ).where(UserProfile.user_id == user_id)
         return Standing(*(await self.session.execute(query)).one())
 
+    async def get_events(self, user_id: UUID, *, limit: int, before: UUID | None = None) -> Sequence[XpEvent]:
+        """The learner's newest rows first (ids are in order of age)."""
+        query = sa.select(XpEvent).where(XpEvent.user_id == user_id).order_by(XpEvent.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(XpEvent.id < before)
+        return (await self.session.scalars(query)).all()
+
+    async def get_adjustment(self, user_id: UUID, source_id: UUID) -> sa.Row[XpEvent, int, int] | None:
+        """The row of an adjustment, with the learner's total and level."""
+        query = (
+            sa.select(XpEvent, UserProfile.xp, UserProfile.level)
+            .join(UserProfile, UserProfile.user_id == XpEvent.user_id)
+            .where(XpEvent.user_id == user_id, XpEvent.kind == XpKind.ADJUSTMENT, XpEvent.source_id == source_id)
+        )
+        return (await self.session.execute(query)).one_or_none()
+
+
+class LeaderboardRepository(Repository[UserProfile]):
+    """Learners who have earned something, and let others see it."""
+
+    model_type = UserProfile
+
+    async def get_leaders(
+        self, week: date | None, *, limit: int
+    ) -> Sequence[sa.Row[UUID, str, str, str | None, int, int]]:
+        """Those with most XP, ever or of a week; among equals who got there first."""
+        earned: type[UserProfile | WeeklyXp] = UserProfile if week is None else WeeklyXp
+        reached_at = UserProfile.xp_reached_at if week is None else WeeklyXp.reached_at
+        query = (
+            sa.select(
+                UserProfile.user_id,
+                User.first_name,
+                User.last_name,
+                UserProfile.avatar_url,
+                earned.xp.label("xp_total"),
+                UserProfile.level,
+            )
+            .join(User, User.id == UserProfile.user_id)
+            .where(UserProfile.show_on_leaderboard, User.is_active, earned.xp > 0)
+            .order_by(earned.xp.desc(), reached_at, earned.user_id)
+            .limit(limit)
+        )
+        if week is not None:
+            query = query.join(WeeklyXp, WeeklyXp.user_id == UserProfile.user_id).where(WeeklyXp.week == week)
+        return (await self.session.execute(query)).all()
+
 
 class ActivityRepository(Repository[ActivityDay]):
     """The days on which learners were active."""
 
     model_type = ActivityDay
 
-    async def record(self, user_id: UUID, at: datetime) -> None:
+    async def record(self, user_id: UUID, reason: ActivityReason, at: datetime) -> None:
         """Count the learner's local day; a day that counts already, or lies before a counted one, changes nothing."""
         timezone = await self.session.scalar(
             sa.select(UserProfile.timezone).where(UserProfile.user_id == user_id).with_for_update(key_share=True)
         )
         day = rules.local_date(at, timezone or "UTC")
         counted = sa.exists().where(ActivityDay.user_id == user_id, ActivityDay.local_date >= day)
-        values = sa.select(sa.literal(user_id), sa.literal(day)).where(~counted)
-        await self.session.execute(insert(ActivityDay).from_select(["user_id", "local_date"], values))
+        row = {"user_id": user_id, "local_date": day, "reason": reason}
+        values = sa.select(*(sa.literal(value) for value in row.values())).where(~counted)
+        await self.session.execute(insert(ActivityDay).from_select(list(row), values))
+
+    async def get_runs(self, user_id: UUID) -> Sequence[sa.Row[date, date]]:
+        """The first and the last day of each run of active days, in order.
+
+        In a run the day grows with its number: their difference is the run's own (gaps and islands).
+        """
+        number = sa.func.row_number().over(order_by=ActivityDay.local_date)
+        day = ActivityDay.local_date
+        days = sa.select(day, (day - sa.cast(number, sa.Integer)).label("run")).where(ActivityDay.user_id == user_id)
+        numbered = days.subquery()
+        first_day = sa.func.min(numbered.c.local_date)
+        query = sa.select(first_day, sa.func.max(numbered.c.local_date)).group_by(numbered.c.run).order_by(first_day)
+        return (await self.session.execute(query)).all()
+
+    async def get_reasons(self, user_id: UUID, since: date) -> dict[date, ActivityReason | None]:
+        """The learner's active days since a day, each with what made it count."""
+        query = sa.select(ActivityDay.local_date, ActivityDay.reason)
+        rows = await self.session.execute(query.where(ActivityDay.user_id == user_id, ActivityDay.local_date >= since))
+        return {row.local_date: row.reason for row in rows}
+
+
+class Difference(Struct, frozen=True):
+    """A projection that is not what the ledger says: a learner's total, or one of their weeks; None is absent."""
+
+    user_id: UUID
+    week: date | None
+    xp: int | None
+    reached_at: datetime | None
+    ledger_xp: int
+    ledger_reached_at: datetime | None
+
+
+# The projections of some learners beside what follows from their ledger, where the two differ.
+COMPARISON = sa.text("""
+    SELECT user_id, week, sum(xp), max(reached_at), coalesce(sum(amount), 0), max(moved_at)
+    FROM (
+        SELECT user_id, NULL::date AS week, xp, xp_reached_at AS reached_at,
+               NULL::integer AS amount, NULL::timestamptz AS moved_at FROM user_profile
+        UNION ALL
+        SELECT user_id, week, xp, reached_at, NULL, NULL FROM weekly_xp
+        UNION ALL
+        SELECT user_id, NULL, NULL, NULL, amount, CASE WHEN amount <> 0 THEN at END FROM xp_event
+        UNION ALL
+        SELECT user_id, date_trunc('week', at AT TIME ZONE 'UTC')::date, NULL, NULL, amount, at
+        FROM xp_event WHERE amount <> 0
+    ) AS both_sides
+    WHERE user_id = ANY (:user_ids)
+    GROUP BY user_id, week
+    HAVING (sum(xp), max(reached_at)) IS DISTINCT FROM (coalesce(sum(amount), 0), max(moved_at))
+    ORDER BY user_id, week NULLS FIRST
+""").bindparams(sa.bindparam("user_ids", type_=ARRAY(sa.Uuid())))
+
+
+class AuditRepository:
+    """The projections of the ledger, learners in batches by id."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    async def count_learners(self) -> int:
+        return await self.session.scalar(sa.select(sa.func.count()).select_from(UserProfile)) or 0
+
+    async def get_batch(self, after: UUID, *, limit: int, is_locked: bool) -> list[UUID]:
+        """The next learners after one; locked, they are paid nothing until this transaction ends."""
+        query = sa.select(UserProfile.user_id).where(UserProfile.user_id > after)
+        query = query.order_by(UserProfile.user_id).limit(limit)
+        return list(await self.session.scalars(query.with_for_update(key_share=True) if is_locked else query))
+
+    async def find_differences(self, user_ids: list[UUID]) -> list[Difference]:
+        """What of these learners is not as the ledger says, all of it at one moment."""
+        return [Difference(*row) for row in await self.session.execute(COMPARISON, {"user_ids": user_ids})]
+
+    async def correct(self, differences: list[Difference]) -> None:
+        """Write what the ledger says."""
+        for wrong in differences:
+            await self.session.execute(correction(wrong))
+
+
+def correction(wrong: Difference) -> sa.Update | sa.Delete | sa.Insert:
+    if wrong.week is None:
+        total = sa.update(UserProfile).where(UserProfile.user_id == wrong.user_id)
+        return total.values(xp=wrong.ledger_xp, xp_reached_at=wrong.ledger_reached_at)
+    if wrong.ledger_reached_at is None:
+        return sa.delete(WeeklyXp).where(WeeklyXp.user_id == wrong.user_id, WeeklyXp.week == wrong.week)
+    due = {"xp": wrong.ledger_xp, "reached_at": wrong.ledger_reached_at}
+    week = insert(WeeklyXp).values(user_id=wrong.user_id, week=wrong.week, **due)
+    return week.on_conflict_do_update(index_elements=["user_id", "week"], set_=due)
+
+
+async def provide_ledger(session: NamedDependency[AsyncSession]) -> LedgerRepository:
+    return LedgerRepository(session)
+
+
+async def provide_leaderboard(session: NamedDependency[AsyncSession]) -> LeaderboardRepository:
+    return LeaderboardRepository(session)

@@ -15,7 +15,7 @@ from mambo.courses.models import Lesson, World
 from mambo.courses.rules import Access, access_of
 from mambo.courses.schemas import LessonContent
 from mambo.errors import Conflict, NotFound
-from mambo.game.models import XpKind
+from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.rules import level_of, xp_of_level
 from mambo.guards import Principal
@@ -94,7 +94,7 @@ class Learning:
             # Paying locks the learner's profile; everyone does so before anything else is stored, and none in a circle.
             if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, row.Lesson.xp_value, self.now):
                 paid = row.Lesson.xp_value
-            await self.activity.record(learner.user_id, self.now)
+            await self.activity.record(learner.user_id, ActivityReason.LESSON, self.now)
             newly_completed = await self.catalogue.complete(learner.user_id, lesson_id, self.now)
         outcome = await self.catalogue.get_outcome(learner.user_id, row.Lesson)
         standing = outcome.standing

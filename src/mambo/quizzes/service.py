@@ -14,7 +14,7 @@ from mambo.courses.repository import LessonRepository
 from mambo.courses.rules import access_of, require_open
 from mambo.courses.schemas import QuizQuestion
 from mambo.errors import NotFound
-from mambo.game.models import XpKind
+from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.rules import QUIZ_XP, level_of
 from mambo.guards import Principal
@@ -91,7 +91,7 @@ class Quizzes:
     async def _reward(self, user_id: UUID, lesson_id: UUID) -> int:
         """Count the day of a pass and pay for the first; answers what was paid."""
         is_first = await self.ledger.pay(user_id, XpKind.QUIZ, lesson_id, QUIZ_XP, self.now)
-        await self.activity.record(user_id, self.now)
+        await self.activity.record(user_id, ActivityReason.QUIZ, self.now)
         return QUIZ_XP if is_first else 0
 
 

@@ -61,17 +61,25 @@ class User(Identified):
 
 
 class UserProfile(Base):
-    """What a learner has reached and chosen; `xp` is a projection of the ledger, `level` follows from it."""
+    """What a learner has reached and chosen; `xp` and since when are projections of the ledger, `level` follows."""
 
     __tablename__ = "user_profile"
     __table_args__ = (
         sa.CheckConstraint("xp >= 0", name="xp_not_negative", info={"problem": "XP cannot go below zero."}),
         # Whether anyone still shows a picture is asked before it is deleted.
         sa.Index("ix_user_profile_avatar_url", "avatar_url", postgresql_where=sa.text("avatar_url IS NOT NULL")),
+        sa.Index(
+            "ix_user_profile_leaders",
+            sa.text("xp DESC"),
+            "xp_reached_at",
+            "user_id",
+            postgresql_where=sa.text("show_on_leaderboard"),
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     xp: Mapped[int] = mapped_column(default=0)
+    xp_reached_at: Mapped[datetime | None]
     level: Mapped[int] = mapped_column(
         sa.Computed("greatest(1, floor(sqrt(greatest(xp, 0) / 100))::integer)", persisted=True)
     )

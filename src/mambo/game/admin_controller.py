@@ -1,0 +1,29 @@
+"""`/api/admin/users/{id}/xp`: corrections of what learners have earned, for admins."""
+
+from uuid import UUID
+
+from litestar import post
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, JSONBody
+
+from mambo.game.schemas import Adjusted, Adjustment
+from mambo.game.service import Game, provide_game
+from mambo.guards import Principal, requires_admin
+from mambo.openapi import raises
+
+
+@post(
+    "/api/admin/users/{user_id:uuid}/xp",
+    tags=["Admin: people"],
+    guards=[requires_admin],
+    dependencies={"game": Provide(provide_game)},
+    responses=raises(404, 409),
+)
+async def adjust_xp(
+    user_id: FromPath[UUID],
+    data: JSONBody[Adjustment],
+    principal: NamedDependency[Principal],
+    game: NamedDependency[Game],
+) -> Adjusted:
+    """Give or take XP with a reason, which the learner reads; a total does not go below zero."""
+    return await game.adjust(user_id, data, principal)

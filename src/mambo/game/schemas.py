@@ -1,0 +1,144 @@
+"""What a learner sees of the game, what an admin corrects, and the rules as they are published."""
+
+from datetime import date, datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import Meta, field
+
+from mambo.game import rules
+from mambo.game.models import ActivityReason, XpKind
+from mambo.schema import Input, Output, RequiredLine
+
+LEVELS_PUBLISHED = 20
+
+
+class XpRow(Output):
+    """A row of the ledger; `source_id` is the lesson's id, and an adjustment's own. `reason` comes from an admin."""
+
+    id: UUID
+    kind: XpKind
+    source_id: UUID
+    amount: int
+    at: datetime
+    reason: str | None
+
+
+class Adjustment(Input):
+    """XP that an admin gives or takes; sent again with the same `source_id`, nothing more is paid."""
+
+    amount: Annotated[int, Meta(ge=-1_000_000, le=1_000_000, extra_json_schema={"not": {"const": 0}})]
+    reason: RequiredLine
+    source_id: UUID | None = None
+
+
+class Adjusted(XpRow):
+    """The row of an adjustment, and where the learner stands now."""
+
+    new_total_xp: int
+    new_level: int
+
+
+class StreakDay(Output):
+    """A local day; `reason` is the first thing that made it count, and null in days from before it was kept."""
+
+    date: date
+    is_active: bool
+    reason: ActivityReason | None
+
+
+class StreakView(Output):
+    """One's own streak; `days` are the last 30 of one's calendar, the oldest first."""
+
+    current: int
+    longest: int
+    today_done: bool
+    today: date
+    timezone: str
+    days: list[StreakDay]
+
+
+class Leader(Output):
+    """A place on the leaderboard; `xp_total` is what was earned in its period, `level` that of all XP ever."""
+
+    rank: int
+    user_id: UUID
+    name: str
+    avatar_url: str | None
+    xp_total: int
+    level: int
+
+
+# The published rules. Their defaults are the rules.
+
+
+class LevelStart(Output):
+    """A level, and the XP with which it begins."""
+
+    level: int
+    xp: int
+
+
+class LevelRules(Output):
+    """How XP become levels; the table goes as far as anyone needs for a start."""
+
+    formula: str = f"max(1, floor(sqrt(xp / {rules.XP_PER_LEVEL_SQUARED})))"
+    begin: list[LevelStart] = field(
+        default_factory=lambda: [
+            LevelStart(level=level, xp=rules.xp_of_level(level)) for level in range(1, LEVELS_PUBLISHED + 1)
+        ]
+    )
+
+
+class XpRule(Output):
+    """What pays XP; an amount of null is the lesson's `xp_value` at that moment, or an admin's choice."""
+
+    kind: XpKind
+    amount: int | None
+    when: str
+
+
+class QuizRules(Output):
+    """How a quiz is passed."""
+
+    pass_percent: int = rules.QUIZ_PASS_PERCENT
+    attempts_per_lesson_and_hour: int = rules.QUIZ_ATTEMPTS_PER_HOUR
+    unanswered: str = "A question without an answer counts as wrong."
+
+
+class StreakRules(Output):
+    """What makes a streak."""
+
+    counts: list[ActivityReason] = field(default_factory=lambda: list(ActivityReason))
+    day: str = "A day is one of the learner's calendar, in their time zone at that moment; it counts once."
+    current: str = "The run of consecutive days that ends today or yesterday; 0 when it ended before."
+    longest: str = "The longest run ever."
+    order: str = "A day before the newest one that counts is ignored; one that a move skipped was not active."
+    timezone_change_hours: int = int(rules.TIMEZONE_CHANGE_EVERY.total_seconds()) // 3600
+
+
+class LeaderboardRules(Output):
+    """Who stands where."""
+
+    all: str = "By all XP."
+    week: str = "By the XP since Monday 00:00 UTC."
+    ties: str = "Whoever got there first stands first, then the lower user id."
+    absent: str = "Learners without XP, those who turned show_on_leaderboard off, and disabled accounts."
+
+
+class Rules(Output):
+    """The rules of the game; `version` grows with every change."""
+
+    version: int = rules.VERSION
+    levels: LevelRules = field(default_factory=LevelRules)
+    xp: list[XpRule] = field(
+        default_factory=lambda: [
+            XpRule(kind=XpKind.LESSON, amount=None, when="At the first completion of a lesson."),
+            XpRule(kind=XpKind.QUIZ, amount=rules.QUIZ_XP, when="At the first passed attempt at a lesson's quiz."),
+            XpRule(kind=XpKind.BOSS, amount=None, when="At the first approved submission to a boss battle."),
+            XpRule(kind=XpKind.ADJUSTMENT, amount=None, when="When an admin corrects a total, with a reason."),
+        ]
+    )
+    quiz: QuizRules = field(default_factory=QuizRules)
+    streak: StreakRules = field(default_factory=StreakRules)
+    leaderboard: LeaderboardRules = field(default_factory=LeaderboardRules)

@@ -1,0 +1,89 @@
+"""A learner's streak, an admin's corrections, and the published rules with their tag."""
+
+import re
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from uuid import UUID
+
+import msgspec
+from litestar.di import NamedDependency
+from msgspec.structs import asdict
+from sqlalchemy.ext.asyncio import AsyncSession
+from uuid_utils.compat import uuid7
+
+from mambo.errors import Conflict, Invalid, NotFound
+from mambo.game import rules
+from mambo.game.models import XpKind
+from mambo.game.repository import ActivityRepository, LedgerRepository
+from mambo.game.schemas import Adjusted, Adjustment, Rules, StreakDay, StreakView, XpRow
+from mambo.guards import Principal
+from mambo.schema import as_struct
+
+
+class Game:
+    """The game, as learners look at it and admins correct it."""
+
+    def __init__(self, session: AsyncSession, now: datetime) -> None:
+        self.ledger = LedgerRepository(session)
+        self.activity = ActivityRepository(session)
+        self.now = now
+
+    async def get_streak(self, learner: Principal) -> StreakView:
+        """The learner's streak, today, and the last days of their calendar."""
+        today = rules.local_date(self.now, learner.timezone)
+        streak = rules.streak_of(await self.activity.get_runs(learner.user_id), today)
+        reasons = await self.activity.get_reasons(learner.user_id, streak.days[0])
+        return StreakView(
+            current=streak.current,
+            longest=streak.longest,
+            today_done=streak.is_today_done,
+            today=today,
+            timezone=learner.timezone,
+            days=[StreakDay(date=day, is_active=day in reasons, reason=reasons.get(day)) for day in streak.days],
+        )
+
+    async def adjust(self, user_id: UUID, data: Adjustment, actor: Principal) -> Adjusted:
+        """Give or take XP, once for a `source_id`.
+
+        Raises:
+            Conflict: the total would be below zero (by the database), or the `source_id` stands for something else.
+            Invalid: the amount is zero.
+            NotFound: nobody has this id.
+
+        """
+        if data.amount == 0:
+            raise Invalid.field("amount", "must not be 0")
+        source_id = data.source_id or uuid7()
+        await self.ledger.pay(
+            user_id,
+            XpKind.ADJUSTMENT,
+            source_id,
+            data.amount,
+            self.now,
+            actor_id=actor.user_id,
+            reason=data.reason.strip(),
+        )
+        row = await self.ledger.get_adjustment(user_id, source_id)
+        if row is None:
+            raise NotFound("user")
+        event, total, level = row
+        if (event.amount, event.reason) != (data.amount, data.reason.strip()):
+            raise Conflict("This source_id stands for another adjustment already: send a new one.")
+        return Adjusted(**asdict(as_struct(event, XpRow)), new_total_xp=total, new_level=level)
+
+
+@cache
+def published_rules() -> tuple[Rules, str]:
+    """The rules, and the tag of these very bytes."""
+    published = Rules()
+    return published, f'"{sha256(msgspec.json.encode(published)).hexdigest()[:32]}"'
+
+
+def is_named(tag: str, if_none_match: str) -> bool:
+    """Whether the header names the tag: alone, in a list, weakly, or with `*` as any other."""
+    return if_none_match.strip() == "*" or tag in re.findall(r'"[^"]*"', if_none_match)
+
+
+async def provide_game(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Game:
+    return Game(session, now)
