@@ -20,6 +20,7 @@ from factories import School
 from mambo.app import create_app
 from mambo.db import Statement, alembic_config, create_engine, metadata
 from mambo.devkit.postgres import embedded_postgres
+from mambo.limits.repository import SWEEP
 from mambo.openapi import describe_api
 from mambo.settings import Settings, load_settings
 
@@ -125,8 +126,9 @@ def counted(app: Litestar) -> Iterator[list[str]]:
         statements.append(statement)
 
     def arguments(statement: Statement, values: dict[str, Any]) -> list[Any]:
-        """Asked once for each time that the pool runs a statement."""
-        statements.append(statement.sql)
+        """Asked once for each time that the pool runs a statement; the counts of limits are swept now and then."""
+        if statement is not SWEEP:
+            statements.append(statement.sql)
         return original(statement, values)
 
     engine, original = app.state.sessions.kw["bind"].sync_engine, Statement.arguments
