@@ -22,7 +22,8 @@ from test_serve import query
 CATALOGUE = {
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-        WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version' ORDER BY 1, 2
+        WHERE connamespace = 'public'::regnamespace AND contype <> 't'
+        AND conrelid::regclass::text <> 'alembic_version' ORDER BY 1, 2
     """,
     "indexes": """
         SELECT indexdef FROM pg_indexes

@@ -31,7 +31,9 @@ from mambo.game.controller import GameController, get_rules
 from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
 from mambo.learning.admin_controller import delete_course, get_stats
+from mambo.learning.catalogue import Catalogue
 from mambo.learning.controller import CatalogueController, LessonController
+from mambo.learning.repository import CatalogueSource
 from mambo.limits.repository import PostgresCounts, RedisCounts
 from mambo.limits.service import Limits
 from mambo.logs import RequestEnvelope, configure_logging
@@ -56,12 +58,12 @@ def create_app(
     *,
     clock: Clock = utc_now,
     upkeep_seconds: float | None = UPKEEP_SECONDS,
-    principal_seconds: float = 1.0,
+    memory_seconds: float = 1.0,
 ) -> Litestar:
     """Build the app; without settings it reads the environment, as `uvicorn --factory mambo.app:create_app` needs it.
 
-    `upkeep_seconds` is how often it looks for what is due in the background; None is never. `principal_seconds` is how
-    long it remembers who is behind a session; what changes here is forgotten at once.
+    `upkeep_seconds` is how often it looks for what is due in the background; None is never. `memory_seconds` is how
+    long it remembers who is behind a session, and takes the catalogue for unchanged.
 
     Raises:
         SettingsError: a setting is missing, malformed or unsafe.
@@ -86,7 +88,8 @@ def create_app(
             app.state.pool = await stack.enter_async_context(
                 db.open_pool(settings.database_url, size=settings.database_pool_size)
             )
-            app.state.principals = Principals(app.state.pool, app.state.token_maker.access, seconds=principal_seconds)
+            app.state.catalogue = Catalogue(CatalogueSource(app.state.pool), seconds=memory_seconds)
+            app.state.principals = Principals(app.state.pool, app.state.token_maker.access, seconds=memory_seconds)
             app.state.pictures = await stack.enter_async_context(picture_store(settings))
             app.state.video = stack.enter_context(video_host(settings))
             cache = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None

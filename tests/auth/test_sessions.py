@@ -223,7 +223,7 @@ async def test_a_sign_in_beside_a_change_of_the_password_does_not_outlive_it(
 @pytest.fixture
 async def remembering(settings: Settings, clock: TurnableClock, school: School) -> AsyncIterator[Litestar]:
     """A worker that remembers people for an hour: whatever it sees sooner, it was told."""
-    app = create_app(settings, clock=clock, upkeep_seconds=None, principal_seconds=3600)
+    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=3600)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
 

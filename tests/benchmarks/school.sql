@@ -27,7 +27,7 @@ CREATE TEMPORARY TABLE numbered_user AS
 SELECT id, row_number() OVER (ORDER BY id) AS n FROM users;
 
 CREATE TEMPORARY TABLE numbered_lesson AS
-SELECT lesson.id, row_number() OVER (ORDER BY world.order_index, week_number, day_number, lesson.order_index, lesson.id) - 1 AS n
+SELECT lesson.id, world_id, row_number() OVER (ORDER BY world.order_index, week_number, day_number, lesson.order_index, lesson.id) - 1 AS n
 FROM lesson JOIN world ON world.id = lesson.world_id;
 
 CREATE UNIQUE INDEX ON numbered_lesson (n);
@@ -38,14 +38,14 @@ SELECT id, 'performer', 'active', now() + interval '1 year' FROM users;
 INSERT INTO auth_session (id, user_id, device, last_seen_at, expires_at)
 SELECT uuidv7(), id, 'bench', now(), now() + interval '90 days' FROM users;
 
-INSERT INTO lesson_completion (user_id, lesson_id, completed_at)
-SELECT learner.id, lesson.id, now() - interval '1 day' * (1 + 90 * random())
+INSERT INTO lesson_completion (user_id, world_id, lesson_id, completed_at)
+SELECT learner.id, lesson.world_id, lesson.id, now() - interval '1 day' * (1 + 90 * random())
 FROM numbered_user AS learner
 JOIN numbered_lesson AS lesson ON lesson.n % 2 = 0
 WHERE learner.n <= current_setting('bench.learners')::integer;
 
-INSERT INTO lesson_completion (user_id, lesson_id, completed_at)
-SELECT other.id, lesson.id, now() - interval '1 day' * (1 + 90 * random())
+INSERT INTO lesson_completion (user_id, world_id, lesson_id, completed_at)
+SELECT other.id, lesson.world_id, lesson.id, now() - interval '1 day' * (1 + 90 * random())
 FROM numbered_user AS other
 CROSS JOIN generate_series(1, 10) AS k
 JOIN numbered_lesson AS lesson ON lesson.n = (other.n + 37 * k) % (SELECT count(*) FROM numbered_lesson)
@@ -54,8 +54,11 @@ WHERE other.n > current_setting('bench.learners')::integer;
 INSERT INTO xp_event (id, user_id, kind, source_id, amount, at)
 SELECT uuidv7(), user_id, 'lesson', lesson_id, 50, completed_at FROM lesson_completion;
 
-INSERT INTO user_profile (user_id, xp, timezone, show_on_leaderboard)
-SELECT user_id, sum(amount), 'UTC', true FROM xp_event GROUP BY user_id;
+INSERT INTO user_profile (user_id, xp, xp_reached_at, timezone, show_on_leaderboard)
+SELECT user_id, sum(amount), max(at), 'UTC', true FROM xp_event GROUP BY user_id;
+
+INSERT INTO weekly_xp (user_id, week, xp, reached_at)
+SELECT user_id, date_trunc('week', at AT TIME ZONE 'UTC')::date, sum(amount), max(at) FROM xp_event GROUP BY 1, 2;
 
 INSERT INTO activity_day (user_id, local_date)
 SELECT id, current_date - day FROM users, generate_series(1, 10) AS day;

@@ -10,7 +10,7 @@ READS = [
     ("user", "/api/users/me", 2),
     ("user", "/api/courses/worlds", 2),
     ("user", "/api/courses/worlds/{world}/lessons", 2),
-    ("user", "/api/courses/lessons/{lesson}", 3),
+    ("user", "/api/courses/lessons/{lesson}", 2),
     ("user", "/api/progress/me", 3),
     ("user", "/api/progress/xp", 2),
     ("user", "/api/progress/streak", 3),
@@ -45,14 +45,15 @@ async def test_a_read_takes_a_constant_number_of_statements(
 
 
 async def test_completing_takes_a_constant_number_of_statements(school: School, app: Litestar) -> None:
-    """Seven the first time, and three when it is completed already."""
+    """Three the first time, and two when it is completed already."""
     world = await school.world(lessons=20)
     [lesson, *_] = await school.lessons_of(world)
     learner = await school.person()
+    await learner.get(f"/api/courses/lessons/{lesson.id}")  # the catalogue is in memory
 
     with counted(app) as first:
         await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
     with counted(app) as again:
         await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
 
-    assert (len(first), len(again)) == (7, 3)
+    assert (len(first), len(again)) == (3, 2)

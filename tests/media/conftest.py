@@ -75,7 +75,7 @@ def settings(settings: Settings, storage: StorageSettings, emulator: MuxEmulator
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings, clock: TurnableClock, emulator: MuxEmulator) -> AsyncIterator[Litestar]:
-    app = create_app(settings, clock=clock, upkeep_seconds=None, principal_seconds=0)
+    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=0)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     async with LifespanManager(app):  # type: ignore[arg-type]
         with socket.create_server(("127.0.0.1", 0)) as listener:

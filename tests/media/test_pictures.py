@@ -369,7 +369,7 @@ def closed_port() -> str:
 @asynccontextmanager
 async def app_with(settings: Settings, clock: TurnableClock, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of another app at the same database."""
-    app = create_app(replace(settings, **changes), clock=clock, upkeep_seconds=None, principal_seconds=0)
+    app = create_app(replace(settings, **changes), clock=clock, upkeep_seconds=None, memory_seconds=0)
 
     async def check(response: httpx.Response) -> None:
         await response.aread()

@@ -128,6 +128,6 @@ def settings(settings: Settings, mail_server: MailServer) -> Settings:
 @pytest.fixture(scope="session")
 async def app(settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
     """An app of its own: the suite's has no mail server."""
-    app = create_app(settings, clock=clock, upkeep_seconds=None, principal_seconds=0)
+    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=0)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mambo.db import Identified, one_of
+from mambo.db import Base, Identified, one_of
 
 
 class Difficulty(enum.StrEnum):
@@ -67,6 +67,7 @@ class Lesson(Identified):
             ondelete="CASCADE",
             info={"problem": "This level is not part of the course, or is gone: choose one of the course's levels."},
         ),
+        sa.UniqueConstraint("world_id", "id", name="uq_lesson_world_id_id"),
         sa.Index("ix_lesson_world_id_level_id", "world_id", "level_id"),
         sa.CheckConstraint("xp_value >= 0", name="xp_value_not_negative"),
     )
@@ -87,6 +88,16 @@ class Lesson(Identified):
     mux_playback_id: Mapped[str | None]
     mux_asset_id: Mapped[str | None]
     duration_seconds: Mapped[float | None]
+
+
+class CatalogueRevision(Base):
+    """A number that is another one after every transaction that changed a course or lesson; triggers write it."""
+
+    __tablename__ = "catalogue_revision"
+    __table_args__ = (sa.CheckConstraint("is_only", name="is_only"),)
+
+    is_only: Mapped[bool] = mapped_column(primary_key=True, server_default=sa.true())
+    revision: Mapped[int] = mapped_column(sa.BigInteger)
 
 
 def in_course_order() -> tuple[sa.SQLColumnExpression[Any], ...]:

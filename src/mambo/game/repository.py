@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from litestar.di import NamedDependency
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
@@ -26,6 +27,11 @@ class Standing(Struct, frozen=True):
     first_day: date | None
     last_day: date | None
 
+    def active_on(self, day: date) -> "Standing":
+        """The same once the day counts: it begins a run or prolongs it, unless it or a later one counts already."""
+        first_day, last_day = rules.run_with(self.first_day, self.last_day, day)
+        return replace(self, first_day=first_day, last_day=last_day)
+
     def streak_at(self, now: datetime) -> int:
         return rules.current_streak(self.first_day, self.last_day, rules.local_date(now, self.timezone))
 
@@ -43,12 +49,11 @@ def newest_run(
     )
 
 
-# A row of the ledger and its projections in one statement, which answers whom it paid, or nothing. The learner's
-# profile is locked before all else: whoever pays, counts a day or rebuilds waits for it holding nothing of the game.
-PAYMENT = sa.text("""
-    WITH learner AS (
-        SELECT user_id FROM user_profile WHERE user_id = :user_id FOR NO KEY UPDATE
-    ), paid AS (
+# A row of the ledger and its projections, as a part of one statement: it pays whoever is in `learner`, and the learner
+# is in `paid` if that was the first time. `learner` locks their profile before all else: whoever pays, counts a day or
+# rebuilds waits for it holding nothing of the game.
+PAYING = """
+    paid AS (
         INSERT INTO xp_event (id, user_id, kind, source_id, amount, at, actor_id, reason)
         SELECT :id, user_id, :kind, :source_id, :amount, :at, :actor_id, :reason FROM learner
         ON CONFLICT ON CONSTRAINT uq_xp_event_source DO NOTHING
@@ -56,15 +61,18 @@ PAYMENT = sa.text("""
     ), total AS (
         UPDATE user_profile SET xp = xp + amount, xp_reached_at = greatest(xp_reached_at, at)
         FROM paid WHERE user_profile.user_id = paid.user_id AND amount <> 0
-        RETURNING user_profile.user_id, amount, at
+        RETURNING user_profile.user_id, xp, amount, at
     ), weekly AS (
         INSERT INTO weekly_xp (user_id, week, xp, reached_at)
         SELECT user_id, date_trunc('week', at AT TIME ZONE 'UTC')::date, amount, at FROM total
         ON CONFLICT (user_id, week) DO UPDATE
         SET xp = weekly_xp.xp + excluded.xp, reached_at = greatest(weekly_xp.reached_at, excluded.reached_at)
     )
+"""
+PAYMENT = sa.text(f"""
+    WITH learner AS (SELECT user_id FROM user_profile WHERE user_id = :user_id FOR NO KEY UPDATE), {PAYING}
     SELECT user_id FROM paid
-""").bindparams(sa.bindparam("at", type_=sa.DateTime(timezone=True)))
+""").bindparams(sa.bindparam("at", type_=sa.DateTime(timezone=True)))  # noqa: S608 - our own words
 
 
 class LedgerRepository(Repository[XpEvent]):

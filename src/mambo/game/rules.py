@@ -70,6 +70,13 @@ def streak_of(runs: Sequence[tuple[date, date]], today: date) -> Streak:
     )
 
 
+def run_with(first_day: date | None, last_day: date | None, day: date) -> tuple[date, date]:
+    """The newest run of active days once `day` is one of them; a day before its last changes nothing."""
+    if first_day is None or last_day is None or day > last_day + DAY:
+        return day, day
+    return first_day, max(day, last_day)
+
+
 def may_change_timezone(changed_at: datetime | None, now: datetime) -> bool:
     """Whether a learner may move to another time zone: once in 24 hours."""
     return changed_at is None or now - changed_at >= TIMEZONE_CHANGE_EVERY

@@ -1,61 +1,58 @@
 """`/api/courses`: the catalogue with one's own progress, lessons, and completing them; `/api/progress/me`."""
 
+from typing import Any
 from uuid import UUID
 
-from litestar import Controller, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
-from mambo.guards import Principal, open_to_anyone, requires_user
+from mambo.guards import Principal, open_to_anyone, principal_of, requires_user
 from mambo.learning.schemas import Completion, LessonDetail, LessonView, Progress, WorldView
-from mambo.learning.service import Learning, provide_learning
+from mambo.learning.service import Learning, Reading, provide_learning, provide_reading
 from mambo.openapi import raises
+from mambo.tagged import FOR_ANYONE, FOR_ONE, answer, answers
 
-Visitor = NamedDependency[Principal | None]
+Here = NamedDependency[Reading]
+Asked = Request[Any, Any, Any]
 
 
 class CatalogueController(Controller):
     path = "/api/courses"
     tags = ("Courses",)
     guards = (open_to_anyone,)
-    dependencies = {"learning": Provide(provide_learning)}
+    dependencies = {"reading": Provide(provide_reading)}
 
-    @get("/worlds")
-    async def list_worlds(self, visitor: Visitor, learning: NamedDependency[Learning]) -> list[WorldView]:
+    @get("/worlds", responses=answers(list[WorldView]))
+    async def list_worlds(self, request: Asked, reading: Here) -> Response[bytes]:
         """Published courses in order, with one's own progress and locks."""
-        return await learning.get_worlds(visitor)
+        return answer(request, await reading.get_worlds(), control_of(reading))
 
-    @get("/worlds/{world_id:uuid}/lessons", responses=raises(404))
-    async def list_lessons(
-        self, world_id: FromPath[UUID], visitor: Visitor, learning: NamedDependency[Learning]
-    ) -> list[LessonView]:
+    @get("/worlds/{world_id:uuid}/lessons", responses=answers(list[LessonView]) | raises(404))
+    async def list_lessons(self, request: Asked, world_id: FromPath[UUID], reading: Here) -> Response[bytes]:
         """The lessons of a course in order."""
-        return await learning.get_world_lessons(world_id, visitor)
+        return answer(request, await reading.get_world_lessons(world_id), control_of(reading))
 
 
 class LessonController(Controller):
     path = "/api"
     tags = ("Courses",)
     guards = (requires_user,)
-    dependencies = {"learning": Provide(provide_learning)}
+    dependencies = {"reading": Provide(provide_reading), "learning": Provide(provide_learning)}
 
-    @get("/courses/lessons/{lesson_id:uuid}", responses=raises(403, 404))
-    async def get_lesson(
-        self, lesson_id: FromPath[UUID], principal: NamedDependency[Principal], learning: NamedDependency[Learning]
-    ) -> LessonDetail:
-        """A lesson with its neighbours in the course."""
-        return await learning.get_lesson(lesson_id, principal)
+    @get("/courses/lessons/{lesson_id:uuid}", responses=answers(LessonDetail) | raises(403, 404))
+    async def get_lesson(self, request: Asked, lesson_id: FromPath[UUID], reading: Here) -> Response[bytes]:
+        """A lesson with its neighbours in the course, and the newest comments."""
+        return answer(request, await reading.get_lesson(lesson_id, principal_of(request)), FOR_ONE)
 
     @post(
         ["/courses/lessons/{lesson_id:uuid}/complete", "/progress/lessons/{lesson_id:uuid}/complete"],
         status_code=200,
         responses=raises(403, 404, 409),
     )
-    async def complete_lesson(
-        self, lesson_id: FromPath[UUID], principal: NamedDependency[Principal], learning: NamedDependency[Learning]
-    ) -> Completion:
+    async def complete_lesson(self, request: Asked, lesson_id: FromPath[UUID], reading: Here) -> Completion:
         """Complete a lesson; it pays once, and a boss battle completes by an approved submission alone."""
-        return await learning.complete(lesson_id, principal)
+        return await reading.complete(lesson_id, principal_of(request))
 
     @get("/progress/me")
     async def get_progress(
@@ -63,3 +60,7 @@ class LessonController(Controller):
     ) -> Progress:
         """One's own progress in every published course, and the lesson to continue with."""
         return await learning.get_progress(principal)
+
+
+def control_of(reading: Reading) -> str:
+    return FOR_ANYONE if reading.visitor is None else FOR_ONE

@@ -1,40 +1,44 @@
 """Questions about courses as one learner sees them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import cast
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 from litestar.di import NamedDependency
 from msgspec import Struct
-from sqlalchemy.dialects.postgresql import insert
+from msgspec.structs import replace
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, load_only
+from uuid_utils.compat import uuid7
 
-from mambo.courses.models import Lesson, World, in_course_order
-from mambo.db import Repository
-from mambo.game.models import ActivityDay
-from mambo.game.repository import Standing, newest_run
+from mambo.comments.models import Comment
+from mambo.courses.models import CatalogueRevision, Difficulty, Lesson, World, in_course_order
+from mambo.courses.schemas import LessonContent
+from mambo.db import Pool, Repository, Statement, given
+from mambo.game.models import ActivityDay, ActivityReason, XpKind
+from mambo.game.repository import PAYING, Standing, newest_run
+from mambo.game.rules import local_date
 from mambo.learning.models import LessonCompletion
 from mambo.learning.schemas import DayCount, Stats
 from mambo.quizzes.models import QuizAttempt
 from mambo.users.models import User, UserProfile
 
 STATS_DAYS = 30
+BATCH = 50
+STANDING = (UserProfile.xp, UserProfile.level, UserProfile.timezone, *newest_run(UserProfile.user_id))
 
 
-def completed_by(user_id: UUID | None) -> sa.ColumnElement[bool]:
-    """Joins a lesson to the learner's completion of it; nobody has completed anything."""
-    if user_id is None:
-        return sa.false()
-    return sa.and_(LessonCompletion.lesson_id == Lesson.id, LessonCompletion.user_id == user_id)
-
-
-def standing_with(user_id: UUID, *columns: Any) -> sa.Select[Any]:  # noqa: ANN401 - columns of any type
-    """Where a learner stands, in the order of `Standing`, and `columns` beside it."""
-    standing = (UserProfile.xp, UserProfile.level, UserProfile.timezone, *newest_run(UserProfile.user_id))
-    return sa.select(*standing, *columns).where(UserProfile.user_id == user_id)
+def completed_by(user_id: UUID) -> sa.ColumnElement[bool]:
+    """Joins a lesson to the learner's completion of it."""
+    return sa.and_(
+        LessonCompletion.lesson_id == Lesson.id,
+        LessonCompletion.world_id == Lesson.world_id,
+        LessonCompletion.user_id == user_id,
+    )
 
 
 def progress_in(world_id: UUID | sa.orm.InstrumentedAttribute[UUID], user_id: UUID) -> sa.Select[int, int, datetime]:
@@ -50,18 +54,6 @@ def progress_in(world_id: UUID | sa.orm.InstrumentedAttribute[UUID], user_id: UU
     )
 
 
-IS_COMPLETED = LessonCompletion.lesson_id.is_not(None).label("is_completed")
-
-
-class Outcome(Struct, frozen=True):
-    """Where a learner stands, also in a lesson's world and with its quiz."""
-
-    standing: Standing
-    lesson_count: int
-    completed_count: int
-    has_passed_quiz: bool
-
-
 class Stage(Struct, frozen=True):
     """A world with a learner's progress; of `next_lesson`, the first they have not completed, only some is loaded."""
 
@@ -72,81 +64,254 @@ class Stage(Struct, frozen=True):
     next_lesson: Lesson | None
 
 
+class WorldRow(Struct, frozen=True):
+    """A course as it is stored."""
+
+    id: UUID
+    title: str
+    description: str | None
+    slug: str
+    is_free: bool
+    is_published: bool
+    image_url: str | None
+    thumbnail_url: str | None
+    difficulty: Difficulty
+
+
+class LessonRow(Struct, frozen=True):
+    """A lesson as it is stored."""
+
+    id: UUID
+    world_id: UUID
+    level_id: UUID
+    title: str
+    description: str | None
+    video_url: str | None
+    xp_value: int
+    order_index: int
+    week_number: int | None
+    day_number: int | None
+    is_boss_battle: bool
+    duration_minutes: int | None
+    thumbnail_url: str | None
+    content_json: LessonContent | None
+    mux_playback_id: str | None
+    mux_asset_id: str | None
+    duration_seconds: float | None
+
+
+class LessonPlace(Struct, frozen=True):
+    """Where a lesson is; `version` is another one after every change of it."""
+
+    id: UUID
+    world_id: UUID
+    version: int
+
+
+REVISION = sa.select(CatalogueRevision.revision).scalar_subquery().label("revision")
+NEWEST = Statement(sa.select(REVISION))
+WORLDS = Statement(
+    sa.select(*(getattr(World, name) for name in WorldRow.__struct_fields__)).order_by(World.order_index, World.id)
+)
+PLACES = Statement(
+    sa.select(Lesson.id, Lesson.world_id, sa.literal_column("lesson.xmin::text::bigint").label("version")).order_by(
+        *in_course_order()
+    )
+)
+LESSONS = Statement(
+    sa.select(*(getattr(Lesson, name) for name in LessonRow.__struct_fields__)).where(
+        Lesson.id == sa.any_(given("ids", ARRAY(sa.Uuid())))
+    )
+)
+
+
+class CatalogueSource:
+    """What the catalogue in memory is made of."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get_revision(self) -> int | None:
+        """A number that is another one after every change; None before the first."""
+        return cast("int | None", (await self._pool.one(NEWEST))["revision"])
+
+    async def get_worlds(self) -> list[WorldRow]:
+        """All courses in order, drafts too."""
+        rows = await self._pool.all(WORLDS)
+        return [WorldRow(**dict(row) | {"difficulty": Difficulty(row["difficulty"])}) for row in rows]
+
+    async def get_places(self) -> list[LessonPlace]:
+        """Every lesson, in order."""
+        return [LessonPlace(*row) for row in await self._pool.all(PLACES)]
+
+    async def get_lessons(self, ids: list[UUID]) -> AsyncIterator[LessonRow]:
+        """These lessons, a batch at a time, so that others have their turn."""
+        for start in range(0, len(ids), BATCH):
+            for row in await self._pool.all(LESSONS, ids=ids[start : start + BATCH]):
+                values = dict(row)
+                content = values["content_json"]
+                values["content_json"] = content and msgspec.json.decode(content, type=LessonContent)
+                yield LessonRow(**values)
+
+
+USER_ID, WORLD_ID, LESSON_ID = (given(name, sa.Uuid()) for name in ("user_id", "world_id", "lesson_id"))
+ONE_ROW = sa.select(REVISION).subquery()
+COUNTS = (
+    sa.select(LessonCompletion.world_id, sa.func.count().label("completed"))
+    .where(LessonCompletion.user_id == USER_ID)
+    .group_by(LessonCompletion.world_id)
+    .subquery()
+)
+COMPLETED_COUNTS = Statement(
+    sa.select(ONE_ROW.c.revision, COUNTS.c.world_id, COUNTS.c.completed).join_from(
+        ONE_ROW, COUNTS, sa.true(), isouter=True
+    )
+)
+COMPLETED_LESSONS = Statement(
+    sa.select(
+        REVISION,
+        sa.select(sa.func.array_agg(LessonCompletion.lesson_id))
+        .where(LessonCompletion.user_id == USER_ID, LessonCompletion.world_id == WORLD_ID)
+        .scalar_subquery(),
+    )
+)
+IN_ITS_WORLD = sa.and_(
+    LessonCompletion.user_id == USER_ID,
+    LessonCompletion.world_id == sa.select(Lesson.world_id).where(Lesson.id == LESSON_ID).scalar_subquery(),
+)
+IS_COMPLETED_BY = sa.exists().where(IN_ITS_WORLD, LessonCompletion.lesson_id == LESSON_ID)
+LESSON_STATE = Statement(sa.select(REVISION, IS_COMPLETED_BY, sa.exists().where(Comment.lesson_id == LESSON_ID)))
+LEARNER_STATE = Statement(
+    sa.select(
+        REVISION,
+        IS_COMPLETED_BY,
+        sa.select(sa.func.count()).where(IN_ITS_WORLD).scalar_subquery(),
+        sa.exists().where(QuizAttempt.user_id == USER_ID, QuizAttempt.lesson_id == LESSON_ID, QuizAttempt.passed),
+        *STANDING,
+    ).where(UserProfile.user_id == USER_ID)
+)
+
+
+# One statement, and so one transaction: the lesson is completed, paid for and counts for the day, or nothing is stored.
+COMPLETION = Statement(
+    sa.text(f"""
+    WITH learner AS (
+        SELECT user_id, xp, level FROM user_profile
+        WHERE user_id = :user_id AND timezone = :timezone FOR NO KEY UPDATE
+    ), {PAYING}, day AS (
+        INSERT INTO activity_day (user_id, local_date, reason)
+        SELECT user_id, :day, :day_reason FROM learner
+        WHERE NOT EXISTS (SELECT FROM activity_day WHERE user_id = :user_id AND local_date >= :day)
+        ON CONFLICT DO NOTHING
+    ), done AS (
+        INSERT INTO lesson_completion (user_id, world_id, lesson_id, completed_at)
+        SELECT user_id, :world_id, :source_id, :at FROM learner
+        ON CONFLICT DO NOTHING
+        RETURNING user_id
+    )
+    SELECT coalesce(paid.amount, 0), coalesce(total.xp, learner.xp), lessons_completed(user_id, :world_id)
+    FROM learner JOIN done USING (user_id) LEFT JOIN paid USING (user_id) LEFT JOIN total USING (user_id)
+    """).bindparams(  # noqa: S608 - our own words
+        *(given(name, sa.Uuid()) for name in ("id", "user_id", "source_id", "world_id")),
+        *(given(name, sa.Text()) for name in ("kind", "timezone", "day_reason")),
+        given("amount", sa.Integer()),
+        given("at", sa.DateTime(timezone=True)),
+        given("day", sa.Date()),
+        given("actor_id", sa.Uuid()),
+        given("reason", sa.Text()),
+    )
+)
+
+
+class Paid(Struct, frozen=True):
+    """What was paid for a lesson; of XP and of the world's lessons, the learner's totals after that very one."""
+
+    amount: int
+    total: int
+    completed_count: int
+
+
+class LearnerState(Struct, frozen=True):
+    """Where a learner stands, in a lesson's world and with its quiz, at a revision of the catalogue."""
+
+    revision: int | None
+    is_completed: bool
+    completed_count: int
+    has_passed_quiz: bool
+    standing: Standing
+
+    def after(self, paid: Paid, now: datetime) -> "LearnerState":
+        """The same once the learner has completed the lesson."""
+        standing = replace(self.standing, xp=paid.total).active_on(local_date(now, self.standing.timezone))
+        return replace(self, is_completed=True, completed_count=paid.completed_count, standing=standing)
+
+
+class ProgressRepository:
+    """What a learner has done: one statement a question, which tells the catalogue's revision of the same moment."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get_counts(self, user_id: UUID) -> tuple[int | None, dict[UUID, int]]:
+        """How many lessons the learner has completed of each world."""
+        rows = await self._pool.all(COMPLETED_COUNTS, user_id=user_id)
+        return rows[0]["revision"], {world_id: completed for _, world_id, completed in rows if world_id is not None}
+
+    async def get_completed(self, user_id: UUID, world_id: UUID) -> tuple[int | None, set[UUID]]:
+        """The lessons of a world that the learner has completed."""
+        revision, ids = await self._pool.one(COMPLETED_LESSONS, user_id=user_id, world_id=world_id)
+        return revision, set(ids or ())
+
+    async def get_lesson_state(self, user_id: UUID, lesson_id: UUID) -> tuple[int | None, bool, bool]:
+        """Whether the learner has completed a lesson, and whether anyone has said something about it."""
+        row = await self._pool.one(LESSON_STATE, user_id=user_id, lesson_id=lesson_id)
+        return cast("tuple[int | None, bool, bool]", row)
+
+    async def complete(self, user_id: UUID, lesson: LessonRow, standing: Standing, at: datetime) -> Paid | None:
+        """Store that the learner has completed a lesson, with its XP and the day.
+
+        None when it was completed before, or the learner has moved to another time zone than `standing` says.
+        """
+        row = await self._pool.one(
+            COMPLETION,
+            id=uuid7(),
+            user_id=user_id,
+            kind=XpKind.LESSON,
+            source_id=lesson.id,
+            amount=lesson.xp_value,
+            actor_id=None,
+            reason=None,
+            at=at,
+            timezone=standing.timezone,
+            day=local_date(at, standing.timezone),
+            day_reason=ActivityReason.LESSON,
+            world_id=lesson.world_id,
+        )
+        return None if row is None else Paid(*row)
+
+    async def get_state(self, user_id: UUID, lesson_id: UUID) -> LearnerState:
+        row = await self._pool.one(LEARNER_STATE, user_id=user_id, lesson_id=lesson_id)
+        revision, is_completed, completed_count, has_passed_quiz, *standing = row
+        return LearnerState(revision, is_completed, completed_count, has_passed_quiz, Standing(*standing))
+
+
 class CatalogueRepository(Repository[LessonCompletion]):
     """Courses with a learner's own progress: one statement a question, whatever the size of the course."""
 
     model_type = LessonCompletion
 
-    async def get_worlds(self, user_id: UUID | None) -> Sequence[sa.Row[World, int, int]]:
-        """Published worlds in order, with the number of lessons and of those the learner has completed."""
-        query = (
-            sa.select(World, sa.func.count(Lesson.id), sa.func.count(LessonCompletion.lesson_id))
-            .outerjoin(Lesson, Lesson.world_id == World.id)
-            .outerjoin(LessonCompletion, completed_by(user_id))
-            .where(World.is_published)
-            .group_by(World.id)
-            .order_by(World.order_index, World.id)
-        )
-        return (await self.session.execute(query)).all()
-
-    async def get_world_lessons(self, world_id: UUID, user_id: UUID | None) -> Sequence[sa.Row[World, Lesson, bool]]:
-        """The world beside each lesson in order, or beside None when it has none; nothing when it does not exist."""
-        query = (
-            sa.select(World, Lesson, IS_COMPLETED)
-            .outerjoin(Lesson, Lesson.world_id == World.id)
-            .outerjoin(LessonCompletion, completed_by(user_id))
-            .where(World.id == world_id)
-            .order_by(*in_course_order())
-        )
-        return (await self.session.execute(query)).all()
-
-    async def get_lesson(self, lesson_id: UUID, user_id: UUID) -> sa.Row[Any] | None:
-        """The lesson and its world, whether the learner has completed it, and its neighbours across levels."""
-        world_of_lesson = sa.select(Lesson.world_id).where(Lesson.id == lesson_id).scalar_subquery()
-        order = sa.select(
-            Lesson.id,
-            sa.func.lag(Lesson.id).over(order_by=in_course_order()).label("prev_lesson_id"),
-            sa.func.lead(Lesson.id).over(order_by=in_course_order()).label("next_lesson_id"),
-        )
-        neighbours = order.where(Lesson.world_id == world_of_lesson).subquery()
-        query = (
-            sa.select(Lesson, World, IS_COMPLETED, neighbours.c.prev_lesson_id, neighbours.c.next_lesson_id)
-            .join(World, World.id == Lesson.world_id)
-            .join(neighbours, neighbours.c.id == Lesson.id)
-            .outerjoin(LessonCompletion, completed_by(user_id))
-            .where(Lesson.id == lesson_id)
-        )
-        return (await self.session.execute(query)).one_or_none()
-
     async def complete(self, user_id: UUID, lesson_id: UUID, at: datetime) -> bool:
         """Store that the learner has completed the lesson; False when that was stored before."""
-        query = (
-            insert(LessonCompletion)
-            .values(user_id=user_id, lesson_id=lesson_id, completed_at=at)
-            .on_conflict_do_nothing()
-            .returning(LessonCompletion.lesson_id)
-        )
-        return await self.session.scalar(query) is not None
-
-    async def get_outcome(self, user_id: UUID, lesson: Lesson) -> Outcome:
-        """What there is to tell a learner who has completed the lesson.
-
-        Asked by one whose profile is locked, it misses nothing: of a world's last two lessons, completed at once, the
-        later knows of both.
-        """
-        in_world = progress_in(lesson.world_id, user_id).subquery()
-        has_passed = sa.exists().where(
-            QuizAttempt.user_id == user_id, QuizAttempt.lesson_id == lesson.id, QuizAttempt.passed
-        )
-        columns = (in_world.c.lesson_count, in_world.c.completed_count, has_passed)
-        query = standing_with(user_id, *columns).join(in_world, sa.true())
-        *standing, lesson_count, completed_count, has_passed_quiz = (await self.session.execute(query)).one()
-        return Outcome(Standing(*standing), lesson_count, completed_count, has_passed_quiz)
+        row = sa.select(sa.literal(user_id), Lesson.world_id, Lesson.id, sa.literal(at)).where(Lesson.id == lesson_id)
+        query = insert(LessonCompletion).from_select(["user_id", "world_id", "lesson_id", "completed_at"], row)
+        once = query.on_conflict_do_nothing().returning(LessonCompletion.lesson_id)
+        return await self.session.scalar(once) is not None
 
     async def get_totals(self, user_id: UUID) -> tuple[Standing, int]:
         """Where the learner stands, and how many lessons they have completed, in whatever course."""
         completed = sa.select(sa.func.count()).where(LessonCompletion.user_id == user_id).scalar_subquery()
-        *standing, completed_count = (await self.session.execute(standing_with(user_id, completed))).one()
+        query = sa.select(*STANDING, completed).where(UserProfile.user_id == user_id)
+        *standing, completed_count = (await self.session.execute(query)).one()
         return Standing(*standing), completed_count
 
     async def get_stages(self, user_id: UUID) -> list[Stage]:

@@ -49,7 +49,7 @@ class LessonView(Output):
 
 
 class LessonDetail(LessonView):
-    """A lesson with its neighbours in the course and its newest comments."""
+    """A lesson with its neighbours in the course, and the newest that was said about it."""
 
     world_id: UUID
     next_lesson_id: UUID | None

@@ -1,114 +1,115 @@
-"""Reading courses as a learner, and completing lessons."""
+"""Reading courses as a learner, completing lessons, and how far a learner is."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-import msgspec
+from litestar import Request
+from litestar.datastructures import State
 from litestar.di import NamedDependency
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from mambo.comments.schemas import CommentView
 from mambo.comments.service import Discussion
 from mambo.courses import rules
-from mambo.courses.models import Lesson, World
 from mambo.courses.rules import Access, access_of
-from mambo.courses.schemas import LessonContent
 from mambo.errors import Conflict, NotFound
-from mambo.game.models import ActivityReason, XpKind
-from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.rules import level_of, xp_of_level
 from mambo.guards import Principal
-from mambo.learning.repository import CatalogueRepository, Stage
-from mambo.learning.schemas import (
-    Completion,
-    LessonDetail,
-    LessonView,
-    NextLesson,
-    Progress,
-    WorldProgress,
-    WorldStage,
-    WorldView,
-)
+from mambo.learning.catalogue import Catalogue, LessonEntry, Snapshot, WorldEntry, reader_of
+from mambo.learning.repository import CatalogueRepository, Paid, ProgressRepository, Stage
+from mambo.learning.schemas import Completion, NextLesson, Progress, WorldProgress, WorldStage
+from mambo.tagged import Tagged
 
-FROM_ROW = tuple(
-    name
-    for name in LessonView.__struct_fields__
-    if name not in {"is_completed", "is_locked", "duration_minutes", "video_url", "content_json"}
-)
+ATTEMPTS = 3  # should a learner move to another time zone meanwhile
 
 
-class Learning:
-    """Courses as one visitor sees them, and what happens when a learner completes a lesson."""
+class Reading:
+    """Courses as one visitor sees them: what is the same for all from memory, what is their own from the database."""
 
-    def __init__(self, session: AsyncSession, now: datetime) -> None:
-        self.catalogue = CatalogueRepository(session)
-        self.ledger = LedgerRepository(session)
-        self.activity = ActivityRepository(session)
-        self.discussion = Discussion(session, now)
-        self.now = now
+    def __init__(self, state: State, visitor: Principal | None, now: datetime) -> None:
+        self.catalogue: Catalogue = state.catalogue
+        self.progress = ProgressRepository(state.pool)
+        self.sessions: async_sessionmaker[AsyncSession] = state.sessions
+        self.visitor, self.now = visitor, now
 
-    async def get_worlds(self, visitor: Principal | None) -> list[WorldView]:
-        rows = await self.catalogue.get_worlds(visitor.user_id if visitor else None)
-        return [to_world(world, visitor, lesson_count, completed) for world, lesson_count, completed in rows]
+    async def get_worlds(self) -> Tagged:
+        """The published courses in order, as a list of `WorldView`."""
+        if self.visitor is None:
+            return (await self.catalogue.current()).for_anyone
+        revision, completed = await self.progress.get_counts(self.visitor.user_id)
+        return (await self.catalogue.at(revision)).worlds_for(self.visitor, completed)
 
-    async def get_world_lessons(self, world_id: UUID, visitor: Principal | None) -> list[LessonView]:
-        """The lessons of a world in order; NotFound when it does not exist for the visitor."""
-        rows = await self.catalogue.get_world_lessons(world_id, visitor.user_id if visitor else None)
-        access = access_of(visitor, rows[0][0]) if rows else Access.HIDDEN
-        if access is Access.HIDDEN:
+    async def get_world_lessons(self, world_id: UUID) -> Tagged:
+        """The lessons of a course in order, as a list of `LessonView`; NotFound when it does not exist for them."""
+        if self.visitor is None:
+            snapshot, completed = await self.catalogue.current(), set[UUID]()
+        else:
+            revision, completed = await self.progress.get_completed(self.visitor.user_id, world_id)
+            snapshot = await self.catalogue.at(revision)
+        world = snapshot.worlds.get(world_id)
+        access = world.access_of(self.visitor) if world else Access.HIDDEN
+        if world is None or access is Access.HIDDEN:
             raise NotFound("course")
-        return [
-            LessonView(**visible(lesson, visitor, access, is_completed=is_completed))
-            for _, lesson, is_completed in rows
-            if lesson is not None  # the outer join's row of a world without lessons
-        ]
+        return world.lessons_for(reader_of(self.visitor, access), completed)
 
-    async def get_lesson(self, lesson_id: UUID, learner: Principal) -> LessonDetail:
-        """The lesson with its neighbours; NotFound or NotAllowed when the learner may not read it."""
-        row = await self._open_lesson(lesson_id, learner)
-        return LessonDetail(
-            **visible(row.Lesson, learner, Access.OPEN, is_completed=row.is_completed),
-            world_id=row.Lesson.world_id,
-            next_lesson_id=row.next_lesson_id,
-            prev_lesson_id=row.prev_lesson_id,
-            comments=await self.discussion.get_newest(lesson_id, learner),
-        )
+    async def get_lesson(self, lesson_id: UUID, learner: Principal) -> Tagged:
+        """A lesson as a `LessonDetail`; NotFound or NotAllowed when the learner may not read it."""
+        revision, is_completed, has_comments = await self.progress.get_lesson_state(learner.user_id, lesson_id)
+        lesson, world = self._open(await self.catalogue.at(revision), lesson_id, learner)
+        comments: list[CommentView] = []
+        if has_comments:
+            async with self.sessions() as session:
+                comments = await Discussion(session, self.now).get_newest(lesson_id, learner)
+        return lesson.detail(reader_of(learner, world.access_of(learner)), comments, is_completed=is_completed)
 
     async def complete(self, lesson_id: UUID, learner: Principal) -> Completion:
         """Complete a lesson and pay its XP, once however often and at once it is asked.
 
         Raises:
             NotFound, NotAllowed: the learner may not read the lesson.
-            Conflict: it is a boss battle, which an approved submission completes.
+            Conflict: it is a boss battle, which an approved submission completes; or it has just been deleted.
 
         """
-        row = await self._open_lesson(lesson_id, learner)
-        if row.Lesson.is_boss_battle and not row.is_completed:
+        state = await self.progress.get_state(learner.user_id, lesson_id)
+        lesson, world = self._open(await self.catalogue.at(state.revision), lesson_id, learner)
+        if lesson.row.is_boss_battle and not state.is_completed:
             raise Conflict(
                 "A boss battle is completed by an approved submission: send a video of yourself dancing.",
                 code="boss_battle",
             )
-        paid, newly_completed = 0, False
-        if not row.is_completed:
-            # Paying locks the learner's profile; everyone does so before anything else is stored, and none in a circle.
-            if await self.ledger.pay(learner.user_id, XpKind.LESSON, lesson_id, row.Lesson.xp_value, self.now):
-                paid = row.Lesson.xp_value
-            await self.activity.record(learner.user_id, ActivityReason.LESSON, self.now)
-            newly_completed = await self.catalogue.complete(learner.user_id, lesson_id, self.now)
-        outcome = await self.catalogue.get_outcome(learner.user_id, row.Lesson)
-        standing = outcome.standing
+        paid: Paid | None = None
+        for _ in range(ATTEMPTS):
+            if state.is_completed:
+                break
+            paid = await self.progress.complete(learner.user_id, lesson.row, state.standing, self.now)
+            state = state.after(paid, self.now) if paid else await self.progress.get_state(learner.user_id, lesson_id)
+        total, gained = state.standing.xp, paid.amount if paid else 0
         return Completion(
-            xp_gained=paid,
-            new_total_xp=standing.xp,
-            leveled_up=standing.level > level_of(standing.xp - paid),
-            new_level=standing.level,
-            newly_completed=newly_completed,
-            streak_count=standing.streak_at(self.now),
-            next_lesson_id=row.next_lesson_id,
-            quiz_passed=outcome.has_passed_quiz if (row.Lesson.content_json or {}).get("quiz") else None,
-            world=WorldProgress(**progress(row.World, outcome.lesson_count, outcome.completed_count)),
+            xp_gained=gained,
+            new_total_xp=total,
+            leveled_up=level_of(total) > level_of(total - gained),
+            new_level=level_of(total),
+            newly_completed=paid is not None,
+            streak_count=state.standing.streak_at(self.now),
+            next_lesson_id=lesson.next,
+            quiz_passed=state.has_passed_quiz if lesson.has_quiz else None,
+            world=WorldProgress(**progress(world.row.id, len(world.lessons), state.completed_count)),
         )
+
+    def _open(self, snapshot: Snapshot, lesson_id: UUID, learner: Principal) -> tuple[LessonEntry, WorldEntry]:
+        found = snapshot.lessons.get(lesson_id)
+        rules.require_open(found[1].access_of(learner) if found else Access.HIDDEN)
+        return cast("tuple[LessonEntry, WorldEntry]", found)
+
+
+class Learning:
+    """How far a learner is."""
+
+    def __init__(self, session: AsyncSession, now: datetime) -> None:
+        self.catalogue = CatalogueRepository(session)
+        self.now = now
 
     async def get_progress(self, learner: Principal) -> Progress:
         """The learner's totals, progress in each published world, and the lesson to go on with."""
@@ -141,36 +142,15 @@ class Learning:
         if not await self.catalogue.delete_world(world_id):
             raise NotFound("course")
 
-    async def _open_lesson(self, lesson_id: UUID, learner: Principal) -> Any:  # noqa: ANN401 - a row
-        row = await self.catalogue.get_lesson(lesson_id, learner.user_id)
-        rules.require_open(access_of(learner, row.World if row else None))
-        return row
-
-
-def to_world(world: World, visitor: Principal | None, lesson_count: int, completed: int) -> WorldView:
-    return WorldView(
-        id=world.id,
-        title=world.title,
-        description=world.description,
-        slug=world.slug,
-        image_url=world.image_url,
-        thumbnail_url=world.thumbnail_url,
-        difficulty=world.difficulty,
-        is_free=world.is_free,
-        lesson_count=lesson_count,
-        progress_percentage=percentage(completed, lesson_count),
-        is_locked=access_of(visitor, world) is not Access.OPEN,
-    )
-
 
 def percentage(completed: int, lesson_count: int) -> float:
     return round(100 * completed / lesson_count, 1) if lesson_count else 0.0
 
 
-def progress(world: World, lesson_count: int, completed: int) -> dict[str, Any]:
+def progress(world_id: UUID, lesson_count: int, completed: int) -> dict[str, Any]:
     """The fields of a `WorldProgress`."""
     return {
-        "id": world.id,
+        "id": world_id,
         "lesson_count": lesson_count,
         "completed_count": completed,
         "progress_percentage": percentage(completed, lesson_count),
@@ -181,7 +161,7 @@ def progress(world: World, lesson_count: int, completed: int) -> dict[str, Any]:
 def to_stage(stage: Stage, learner: Principal) -> WorldStage:
     world = stage.world
     return WorldStage(
-        **progress(world, stage.lesson_count, stage.completed_count),
+        **progress(world.id, stage.lesson_count, stage.completed_count),
         title=world.title,
         slug=world.slug,
         image_url=world.image_url,
@@ -206,22 +186,8 @@ def next_of(stages: Sequence[Stage]) -> NextLesson | None:
     return None
 
 
-def visible(lesson: Lesson, visitor: Principal | None, access: Access, *, is_completed: bool) -> dict[str, Any]:
-    """The fields of a `LessonView`: nothing worth paying for when locked, no quiz answers but for staff."""
-    fields = {name: getattr(lesson, name) for name in FROM_ROW}
-    content = None
-    if access is Access.OPEN and lesson.content_json is not None:
-        content = msgspec.convert(lesson.content_json, LessonContent)
-        content = content if visitor is not None and visitor.is_staff else rules.without_answers(content)
-    if access is not Access.OPEN:
-        fields |= {"mux_playback_id": None, "mux_asset_id": None}
-    return fields | {
-        "is_completed": is_completed,
-        "is_locked": access is not Access.OPEN,
-        "duration_minutes": rules.minutes_of(lesson.duration_minutes, lesson.duration_seconds),
-        "video_url": (lesson.video_url or "") if access is Access.OPEN else "",
-        "content_json": content,
-    }
+async def provide_reading(request: Request[Any, Any, Any], state: State) -> Reading:
+    return Reading(state, request.scope.get("user"), state.clock())
 
 
 async def provide_learning(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Learning:

@@ -1,0 +1,189 @@
+"""The catalogue in memory: every course and lesson in order, encoded once for each kind of reader.
+
+Drafts are in it too: `courses.rules.access_to` decides who sees what. What learners have done is never in it.
+"""
+
+import asyncio
+import enum
+from functools import cached_property
+from time import monotonic
+from uuid import UUID
+
+import msgspec
+from msgspec import structs
+
+from mambo.comments.schemas import CommentView
+from mambo.courses import rules
+from mambo.courses.rules import Access
+from mambo.guards import Principal
+from mambo.learning.repository import CatalogueSource, LessonRow, WorldRow
+from mambo.learning.schemas import LessonView, WorldView
+from mambo.tagged import Tagged, tag_of
+
+encode = msgspec.json.Encoder().encode
+FROM_ROW = tuple(name for name in LessonView.__struct_fields__ if name in LessonRow.__struct_fields__)
+WORLD_FROM_ROW = tuple(name for name in WorldView.__struct_fields__ if name in WorldRow.__struct_fields__)
+NONE_YET = -1
+NOTHING_DONE = b'0.0,"is_locked":false}'
+
+
+class Reader(enum.Enum):
+    """For whom a lesson is encoded."""
+
+    LOCKED_OUT = enum.auto()
+    LEARNER = enum.auto()
+    STAFF = enum.auto()
+
+
+class LessonEntry:
+    """A lesson and its neighbours in the course; `version` is that of its row."""
+
+    def __init__(self, row: LessonRow, version: int) -> None:
+        self.row, self.version = row, version
+        self.previous: UUID | None = None
+        self.next: UUID | None = None
+        self._encoded: dict[Reader, tuple[bytes, bytes]] = {}
+
+    @property
+    def has_quiz(self) -> bool:
+        return self.row.content_json is not None and bool(self.row.content_json.quiz)
+
+    def encoded(self, reader: Reader) -> tuple[bytes, bytes]:
+        """A `LessonView` as JSON: not completed, and completed."""
+        if reader not in self._encoded:
+            view = view_of(self.row, reader)
+            self._encoded[reader] = (encode(view), encode(structs.replace(view, is_completed=True)))
+        return self._encoded[reader]
+
+    def detail(self, reader: Reader, comments: list[CommentView], *, is_completed: bool) -> Tagged:
+        """A `LessonDetail`."""
+        rest = {
+            "world_id": self.row.world_id,
+            "next_lesson_id": self.next,
+            "prev_lesson_id": self.previous,
+            "comments": comments,
+        }
+        body = self.encoded(reader)[is_completed][:-1] + b"," + encode(rest)[1:]
+        return Tagged(body, tag_of(body))
+
+
+class WorldEntry:
+    """A course with its lessons in order."""
+
+    def __init__(self, row: WorldRow, lessons: list[LessonEntry]) -> None:
+        self.row, self.lessons = row, lessons
+        fields = {name: getattr(row, name) for name in WORLD_FROM_ROW}
+        view = WorldView(**fields, lesson_count=len(lessons), progress_percentage=0.0, is_locked=False)
+        self._head = encode(view).removesuffix(NOTHING_DONE)
+        self._tags: dict[Reader, str] = {}
+
+    def access_of(self, visitor: Principal | None) -> Access:
+        return rules.access_to(visitor, is_published=self.row.is_published, is_free=self.row.is_free)
+
+    def encoded(self, completed: int, *, is_locked: bool) -> bytes:
+        """A `WorldView` as JSON."""
+        end = b'%.1f,"is_locked":%s}' % (self.percentage(completed), b"true" if is_locked else b"false")
+        return self._head + end
+
+    def percentage(self, completed: int) -> float:
+        return round(100 * completed / len(self.lessons), 1) if self.lessons else 0.0
+
+    def lessons_for(self, reader: Reader, completed: set[UUID]) -> Tagged:
+        """The lessons in order, as a list of `LessonView`."""
+        done = [lesson.row.id in completed for lesson in self.lessons]
+        body = b",".join([lesson.encoded(reader)[is_done] for lesson, is_done in zip(self.lessons, done, strict=True)])
+        if reader not in self._tags:  # to hash all of it each time would take longer than all else
+            self._tags[reader] = tag_of(*(lesson.encoded(reader)[0] for lesson in self.lessons))
+        return Tagged(b"[" + body + b"]", tag_of(self._tags[reader].encode(), bytes(done)))
+
+
+class Snapshot:
+    """The catalogue as it stood at a revision."""
+
+    def __init__(self, revision: int | None, worlds: list[WorldEntry]) -> None:
+        self.revision = revision
+        self.worlds = {world.row.id: world for world in worlds}
+        self.published = [world for world in worlds if world.row.is_published]
+        self.lessons = {lesson.row.id: (lesson, world) for world in worlds for lesson in world.lessons}
+
+    @cached_property
+    def for_anyone(self) -> Tagged:
+        """The published courses as someone sees them who is not signed in."""
+        return self.worlds_for(None, {})
+
+    def worlds_for(self, visitor: Principal | None, completed: dict[UUID, int]) -> Tagged:
+        """The published courses as a list of `WorldView`; `completed` counts the visitor's lessons by course."""
+        body = b",".join(
+            world.encoded(completed.get(world.row.id, 0), is_locked=world.access_of(visitor) is not Access.OPEN)
+            for world in self.published
+        )
+        return Tagged(b"[" + body + b"]", tag_of(body))
+
+
+class Catalogue:
+    """The newest snapshot: it is replaced when a statement has seen another revision, or has not looked for a while.
+
+    One rebuild serves all who wait for it, and reads only the lessons whose rows have changed.
+    """
+
+    def __init__(self, source: CatalogueSource, *, seconds: float = 1.0) -> None:
+        self._source, self._seconds = source, seconds
+        self._snapshot = Snapshot(NONE_YET, [])
+        self._rebuilding = asyncio.Lock()
+        self._rebuilds = 0
+        self._looked_at = -seconds
+
+    async def current(self) -> Snapshot:
+        """The catalogue as it stood at most a second ago."""
+        if monotonic() - self._looked_at >= self._seconds:
+            return await self.at(await self._source.get_revision())
+        return self._snapshot
+
+    async def at(self, revision: int | None) -> Snapshot:
+        """The catalogue as it stood when a statement, which has just been answered, saw this revision; or newer."""
+        rebuilds, self._looked_at = self._rebuilds, monotonic()
+        if self._snapshot.revision != revision:
+            async with self._rebuilding:
+                # A rebuild that began since then is new enough.
+                if self._rebuilds == rebuilds:
+                    self._rebuilds += 1
+                    self._snapshot = await self._rebuild()
+        return self._snapshot
+
+    async def _rebuild(self) -> Snapshot:
+        # The revision is read first: what is read after it is at least as new, and if newer, will be read again.
+        revision = await self._source.get_revision()
+        worlds = await self._source.get_worlds()
+        places = await self._source.get_places()
+        kept = {id_: lesson for id_, (lesson, _) in self._snapshot.lessons.items()}
+        versions = {place.id: place.version for place in places}
+        stale = [id_ for id_, version in versions.items() if id_ not in kept or kept[id_].version != version]
+        fresh = {row.id: LessonEntry(row, versions[row.id]) async for row in self._source.get_lessons(stale)}
+        lessons: dict[UUID, list[LessonEntry]] = {world.id: [] for world in worlds}
+        for place in places:
+            entry = fresh.get(place.id) or kept.get(place.id)
+            if entry is not None and place.world_id in lessons:
+                lessons[place.world_id].append(entry)
+        for neighbours in lessons.values():
+            ids = [None, *(lesson.row.id for lesson in neighbours), None]
+            for lesson, previous, following in zip(neighbours, ids, ids[2:], strict=False):
+                lesson.previous, lesson.next = previous, following
+        return Snapshot(revision, [WorldEntry(row, lessons[row.id]) for row in worlds])
+
+
+def reader_of(visitor: Principal | None, access: Access) -> Reader:
+    if access is not Access.OPEN:
+        return Reader.LOCKED_OUT
+    return Reader.STAFF if visitor is not None and visitor.is_staff else Reader.LEARNER
+
+
+def view_of(row: LessonRow, reader: Reader) -> LessonView:
+    """What a reader sees of a lesson: nothing worth paying for when locked out, no quiz answers but for staff."""
+    fields = {name: getattr(row, name) for name in FROM_ROW}
+    fields["duration_minutes"] = rules.minutes_of(row.duration_minutes, row.duration_seconds)
+    fields["video_url"] = row.video_url or ""
+    if reader is Reader.LOCKED_OUT:
+        fields |= {"video_url": "", "content_json": None, "mux_playback_id": None, "mux_asset_id": None}
+    elif reader is Reader.LEARNER and row.content_json is not None:
+        fields["content_json"] = rules.without_answers(row.content_json)
+    return LessonView(**fields, is_completed=False, is_locked=reader is Reader.LOCKED_OUT)
