@@ -29,7 +29,6 @@ from mambo.courses.admin_controller import CourseAdminController
 from mambo.errors import on_error, require_json
 from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
-from mambo.learning.admin_controller import delete_course, get_stats
 from mambo.learning.controller import CatalogueController, LessonController
 from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
 from mambo.limits.service import Limits
@@ -41,8 +40,11 @@ from mambo.people.admin_controller import PeopleAdminController
 from mambo.people.controller import ProfileController
 from mambo.recovery.controller import RecoveryController, resend_verification
 from mambo.recovery.service import Letters
+from mambo.school.admin_controller import delete_course, get_stats
 from mambo.settings import Settings, environment, load_settings
 from mambo.smtp_url import read_smtp_url
+from mambo.submissions.admin_controller import SubmissionAdminController
+from mambo.submissions.controller import SubmissionController
 from mambo.upkeep.service import running, upkeep_of
 
 MAX_BODY_BYTES = 1_000_000
@@ -112,6 +114,8 @@ def create_app(
             PictureController,
             VideoController,
             receive_event,
+            SubmissionController,
+            SubmissionAdminController,
             *documentation_routes(),
         ],
         dependencies={

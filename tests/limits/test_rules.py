@@ -23,6 +23,7 @@ def test_the_table_holds_what_trust_asks_for() -> None:
         "LIMIT_VERIFY_ACCOUNT": ("5/day", Per.ACCOUNT),
         "LIMIT_PRESIGN": ("20/hour", Per.USER),
         "LIMIT_VIDEO_UPLOAD": ("200/hour", Per.USER),
+        "LIMIT_SUBMISSION_UPLOAD": ("10/day", Per.USER),
     }
     assert all(rule.reason.endswith(".") for rule in RULES)
 

@@ -94,22 +94,6 @@ class Learning:
             next_lesson_id=row.next_lesson_id,
         )
 
-    async def delete_course(self, world_id: UUID, *, force: bool) -> None:
-        """Delete a course with its levels and lessons; XP already paid stays.
-
-        Raises:
-            NotFound: there is no such course.
-            Conflict: learners have progress in it and `force` is not set.
-
-        """
-        if not force and await self.catalogue.is_anyone_in(world_id):
-            raise Conflict(
-                "Learners have progress in this course: unpublish it instead, or delete it with ?force=true.",
-                code="course_has_progress",
-            )
-        if not await self.catalogue.delete_world(world_id):
-            raise NotFound("course")
-
     async def _open_lesson(self, lesson_id: UUID, learner: Principal) -> Any:  # noqa: ANN401 - a row
         row = await self.catalogue.get_lesson(lesson_id, learner.user_id)
         rules.require_open(access_of(learner, row.World if row else None))

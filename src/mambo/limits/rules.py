@@ -74,6 +74,7 @@ FORGOT_ACCOUNT = rule("forgot_account", "5/day", Per.ACCOUNT, "A new password wa
 VERIFY_ACCOUNT = rule("verify_account", "5/day", Per.ACCOUNT, "The confirmation mail was asked for too often.")
 PRESIGN = rule("presign", "20/hour", Per.USER, "You uploaded many pictures.")
 VIDEO_UPLOAD = rule("video_upload", "200/hour", Per.USER, "You uploaded many videos.")
+SUBMISSION_UPLOAD = rule("submission_upload", "10/day", Per.USER, "You uploaded many videos of yourself.")
 
 RULES = (
     SIGN_IN_ADDRESS,
@@ -87,6 +88,7 @@ RULES = (
     VERIFY_ACCOUNT,
     PRESIGN,
     VIDEO_UPLOAD,
+    SUBMISSION_UPLOAD,
 )
 
 
