@@ -321,6 +321,22 @@ async def test_a_submission_whose_video_came_to_nothing_makes_way_for_the_next(
     assert await pending(school) == {(MediaKind.UPLOAD, started["upload_id"])}
 
 
+async def test_replacing_a_submission_and_grading_it_at_once_wait_for_each_other_in_no_circle(
+    school: School, mux: MuxEmulator
+) -> None:
+    """The one that comes first counts, and the other is told."""
+    learner, instructor = await school.person(), await school.instructor()
+    for _ in range(10):
+        boss = await boss_of(school)
+        submission_id = await sent(learner, boss, upload_id=(await begin(learner, boss))["upload_id"])
+        async with school.sessions.begin() as session:
+            await session.execute(sa.update(VideoUpload).values(status=VideoStatus.ERRORED))
+
+        sending, grading = await asyncio.gather(submit(learner, boss.id), grade(instructor, submission_id))
+
+        assert (sending.status_code, grading.status_code) in {(201, 409), (201, 404), (409, 200)}
+
+
 async def test_a_submission_that_was_graded_stays_whatever_becomes_of_its_video(
     school: School, mux: MuxEmulator
 ) -> None:

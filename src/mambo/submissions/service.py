@@ -122,7 +122,7 @@ class Submissions:
             "reviewed_at": self.now,
         }
         if not await self.submissions.grade(submission_id, values):
-            raise Conflict("This submission was graded already: reload the list.", code="graded_already")
+            raise Conflict("This submission was graded or replaced already: reload the list.", code="graded_already")
         paid = 0
         if data.status == "approved":
             await self.catalogue.complete(user_id, lesson_id, self.now)
