@@ -59,8 +59,15 @@ POLICY = {
         "GET /api/progress/streak",
         "GET /api/users/leaderboard",
         "POST /api/uploads/presigned-url",
+        "POST /api/submissions/submit",
+        "POST /api/submissions/upload-url",
+        "GET /api/submissions/my-submissions",
     },
-    requires_staff: {"GET /api/mux/asset/{asset_id}/exists"},
+    requires_staff: {
+        "GET /api/mux/asset/{asset_id}/exists",
+        "GET /api/admin/submissions",
+        "POST /api/admin/submissions/{submission_id}/grade",
+    },
     requires_admin: {
         "GET /api/admin/courses",
         "POST /api/admin/courses",

@@ -30,7 +30,6 @@ from mambo.game.admin_controller import adjust_xp
 from mambo.game.controller import GameController, get_rules
 from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
-from mambo.learning.admin_controller import delete_course, get_stats
 from mambo.learning.catalogue import Catalogue
 from mambo.learning.controller import CatalogueController, LessonController
 from mambo.learning.repository import CatalogueSource
@@ -45,8 +44,11 @@ from mambo.people.controller import ProfileController
 from mambo.quizzes.controller import QuizController
 from mambo.recovery.controller import RecoveryController, resend_verification
 from mambo.recovery.service import Letters
+from mambo.school.admin_controller import delete_course, get_stats
 from mambo.settings import Settings, environment, load_settings
 from mambo.smtp_url import read_smtp_url
+from mambo.submissions.admin_controller import SubmissionAdminController
+from mambo.submissions.controller import SubmissionController
 from mambo.upkeep.service import running, upkeep_of
 
 MAX_BODY_BYTES = 1_000_000
@@ -124,6 +126,8 @@ def create_app(
             PictureController,
             VideoController,
             receive_event,
+            SubmissionController,
+            SubmissionAdminController,
             *documentation_routes(),
         ],
         dependencies={

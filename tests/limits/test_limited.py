@@ -18,6 +18,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from conftest import TurnableClock, check_envelope
+from factories import School
 from mambo.errors import on_error
 from mambo.guards import Principal, Role, open_to_anyone, requires_user
 from mambo.limits.repository import Counts
@@ -241,3 +242,15 @@ async def test_the_address_that_a_named_proxy_saw_counts_and_not_what_was_sent_t
     async with serving(small, proxy_headers=True, forwarded_allow_ips="127.0.0.1") as client:
         assert await asked_through(client, [f"1.2.3.{n}, 198.51.100.7" for n in range(4)]) == [200, 200, 200, 429]
         assert await asked_through(client, ["198.51.100.8"]) == [200]
+
+
+async def test_a_learner_begins_ten_videos_a_day(school: School) -> None:
+    """Each call counts, whatever becomes of it; another learner has ten of their own."""
+    ana, ben = await school.person(), await school.person()
+    body = {"lesson_id": str(uuid4())}
+
+    statuses = [(await ana.post("/api/submissions/upload-url", body)).status_code for _ in range(11)]
+    others = (await ben.post("/api/submissions/upload-url", body)).status_code
+
+    assert statuses == [503] * 10 + [429]  # this app has no Mux
+    assert others == 503

@@ -25,6 +25,7 @@ def test_the_table_holds_what_trust_asks_for() -> None:
         "LIMIT_VIDEO_UPLOAD": ("200/hour", Per.USER),
         "LIMIT_COMMENT": ("20/min", Per.USER),
         "LIMIT_QUIZ": ("10/hour", Per.USER),
+        "LIMIT_SUBMISSION_UPLOAD": ("10/day", Per.USER),
     }
     assert all(rule.reason.endswith(".") for rule in RULES)
 

@@ -1,17 +1,15 @@
 """Questions about courses as one learner sees them."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from litestar.di import NamedDependency
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, load_only
 from uuid_utils.compat import uuid7
 
@@ -19,15 +17,13 @@ from mambo.comments.models import Comment
 from mambo.courses.models import CatalogueRevision, Difficulty, Lesson, World, in_course_order
 from mambo.courses.schemas import LessonContent
 from mambo.db import Pool, Repository, Statement, given
-from mambo.game.models import ActivityDay, ActivityReason, XpKind
+from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import PAYING, Standing, newest_run
 from mambo.game.rules import local_date
 from mambo.learning.models import LessonCompletion
-from mambo.learning.schemas import DayCount, Stats
 from mambo.quizzes.models import QuizAttempt
-from mambo.users.models import User, UserProfile
+from mambo.users.models import UserProfile
 
-STATS_DAYS = 30
 BATCH = 50
 STANDING = (UserProfile.xp, UserProfile.level, UserProfile.timezone, *newest_run(UserProfile.user_id))
 
@@ -337,56 +333,3 @@ class CatalogueRepository(Repository[LessonCompletion]):
             .options(load_only(first.title, first.thumbnail_url, first.duration_minutes, first.duration_seconds))
         )
         return [Stage(*row) for row in await self.session.execute(query)]
-
-    async def is_anyone_in(self, world_id: UUID) -> bool:
-        """Whether learners have progress in the course; none is added until this transaction ends.
-
-        The course is locked before its lessons, as by everyone else.
-        """
-        await self.session.execute(sa.select(World.id).where(World.id == world_id).with_for_update())
-        await self.session.execute(sa.select(Lesson.id).where(Lesson.world_id == world_id).with_for_update())
-        completions = (
-            sa.select(LessonCompletion)
-            .join(Lesson, Lesson.id == LessonCompletion.lesson_id)
-            .where(Lesson.world_id == world_id)
-        )
-        return bool(await self.session.scalar(sa.select(completions.exists())))
-
-    async def delete_world(self, world_id: UUID) -> bool:
-        """Delete a course with all that is in it; False when it does not exist."""
-        return await self.session.scalar(sa.delete(World).where(World.id == world_id).returning(World.id)) is not None
-
-
-class StatsRepository:
-    """Counts over everyone."""
-
-    def __init__(self, session: AsyncSession) -> None:
-        self.session = session
-
-    async def get(self, now: datetime) -> Stats:
-        """Count accounts, and of the last 30 days active learners and completions; there are no submissions yet."""
-        since = now - timedelta(days=STATS_DAYS)
-        users = sa.select(sa.func.count()).select_from(User).scalar_subquery()
-        active = (
-            sa.select(sa.func.count(ActivityDay.user_id.distinct()))
-            .where(ActivityDay.local_date > since.date())
-            .scalar_subquery()
-        )
-        total_users, active_learners = (await self.session.execute(sa.select(users, active))).one()
-        day = sa.cast(sa.func.timezone("UTC", LessonCompletion.completed_at), sa.Date)
-        per_day = (
-            sa.select(day, sa.func.count()).where(LessonCompletion.completed_at > since).group_by(day).order_by(day)
-        )
-        return Stats(
-            total_users=total_users,
-            total_submissions=0,
-            pending_submissions=0,
-            active_learners=active_learners,
-            completions_by_day=[
-                DayCount(date=day.isoformat(), completions=count) for day, count in await self.session.execute(per_day)
-            ],
-        )
-
-
-async def provide_stats(session: NamedDependency[AsyncSession]) -> StatsRepository:
-    return StatsRepository(session)

@@ -120,20 +120,3 @@ class Progress(Output):
     lessons_completed: int
     worlds: list[WorldStage]
     next_lesson: NextLesson | None = field(name="continue")
-
-
-class DayCount(Output):
-    """A UTC day and how many lessons were completed on it."""
-
-    date: str
-    completions: int
-
-
-class Stats(Output):
-    """The school in numbers; active learners and completions of the last 30 days."""
-
-    total_users: int
-    total_submissions: int
-    pending_submissions: int
-    active_learners: int
-    completions_by_day: list[DayCount]

@@ -126,22 +126,6 @@ class Learning:
             next_lesson=next_of([stage for stage in stages if access_of(learner, stage.world) is Access.OPEN]),
         )
 
-    async def delete_course(self, world_id: UUID, *, force: bool) -> None:
-        """Delete a course with its levels and lessons; XP already paid stays.
-
-        Raises:
-            NotFound: there is no such course.
-            Conflict: learners have progress in it and `force` is not set.
-
-        """
-        if not force and await self.catalogue.is_anyone_in(world_id):
-            raise Conflict(
-                "Learners have progress in this course: unpublish it instead, or delete it with ?force=true.",
-                code="course_has_progress",
-            )
-        if not await self.catalogue.delete_world(world_id):
-            raise NotFound("course")
-
 
 def percentage(completed: int, lesson_count: int) -> float:
     return round(100 * completed / lesson_count, 1) if lesson_count else 0.0

@@ -76,6 +76,7 @@ PRESIGN = rule("presign", "20/hour", Per.USER, "You uploaded many pictures.")
 VIDEO_UPLOAD = rule("video_upload", "200/hour", Per.USER, "You uploaded many videos.")
 COMMENT = rule("comment", "20/min", Per.USER, "You wrote many comments.")
 QUIZ = rule("quiz", "10/hour", Per.USER, "You answered this quiz many times.")  # each lesson's apart
+SUBMISSION_UPLOAD = rule("submission_upload", "10/day", Per.USER, "You uploaded many videos of yourself.")
 
 RULES = (
     SIGN_IN_ADDRESS,
@@ -91,6 +92,7 @@ RULES = (
     VIDEO_UPLOAD,
     COMMENT,
     QUIZ,
+    SUBMISSION_UPLOAD,
 )
 
 

@@ -25,12 +25,14 @@ class VideoStatus(enum.StrEnum):
 
 LIVE = (VideoStatus.WAITING, VideoStatus.ASSET_CREATED, VideoStatus.PREPARING)
 FINAL = (VideoStatus.READY, VideoStatus.DELETED)
+FAILED = (VideoStatus.TIMED_OUT, VideoStatus.CANCELLED, VideoStatus.ERRORED, VideoStatus.DELETED)
 
 
 class VideoUpload(Identified):
     """One video's way from a browser to Mux; its id is the passthrough that Mux's events carry.
 
-    A trigger notes an upload that goes, unless it was ready or deleted, for deletion at Mux.
+    It is for the lesson `lesson_id`, or a learner's own for the boss battle `boss_lesson_id`, or for nothing yet.
+    A trigger notes an upload that goes for deletion at Mux, unless it was deleted there, or became its lesson's video.
     """
 
     __tablename__ = "video_upload"
@@ -42,12 +44,16 @@ class VideoUpload(Identified):
             postgresql_where=sa.text("status IN ('waiting', 'asset_created', 'preparing')"),
             info={"problem": "Another upload for this lesson was started at the same moment: check its status."},
         ),
+        sa.CheckConstraint("num_nonnulls(lesson_id, boss_lesson_id) <= 1", name="one_purpose"),
         sa.Index("ix_video_upload_lesson_id", "lesson_id"),
+        sa.Index("ix_video_upload_boss_lesson_id", "boss_lesson_id", "created_by"),
         sa.Index("ix_video_upload_created_by", "created_by"),
         sa.Index("ix_video_upload_ask_at", "ask_at", postgresql_where=sa.text("ask_at IS NOT NULL")),
+        sa.Index("ix_video_upload_unused_until", "unused_until", postgresql_where=sa.text("unused_until IS NOT NULL")),
     )
 
     lesson_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("lesson.id", ondelete="CASCADE"))
+    boss_lesson_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("lesson.id", ondelete="CASCADE"))
     created_by: Mapped[UUID | None] = mapped_column(sa.ForeignKey("users.id", ondelete="SET NULL"))
     filename: Mapped[str | None]
     status: Mapped[VideoStatus] = mapped_column(one_of(VideoStatus), default=VideoStatus.WAITING)
@@ -60,6 +66,8 @@ class VideoUpload(Identified):
     expires_at: Mapped[datetime]
     # When to ask Mux how it stands, should no event have told; null once there is nothing left to ask.
     ask_at: Mapped[datetime | None]
+    # When a learner's video goes, unless it is submitted by then; null once it is, and for all others.
+    unused_until: Mapped[datetime | None]
 
 
 class InboxEvent(Base):

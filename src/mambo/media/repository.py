@@ -55,10 +55,32 @@ class VideoRepository(Repository[VideoUpload]):
         query = sa.select(VideoUpload).where(VideoUpload.lesson_id == lesson_id).order_by(VideoUpload.id.desc())
         return await self.session.scalar(query.limit(1))
 
-    async def remove_unfinished(self, lesson_id: UUID) -> None:
-        """Give up the lesson's uploads that came to nothing, or have not come to anything yet."""
-        query = sa.delete(VideoUpload).where(VideoUpload.lesson_id == lesson_id, VideoUpload.status.not_in(FINAL))
-        await self.session.execute(query)
+    async def remove_unfinished_before(self, upload: VideoUpload) -> None:
+        """Give up what came to nothing, or has not come to anything yet, of the lesson or the learner's unused ones."""
+        if upload.boss_lesson_id is not None:
+            is_before = sa.and_(
+                VideoUpload.boss_lesson_id == upload.boss_lesson_id,
+                VideoUpload.created_by == upload.created_by,
+                VideoUpload.unused_until.is_not(None),
+            )
+        else:
+            is_before = VideoUpload.lesson_id == upload.lesson_id if upload.lesson_id is not None else sa.false()
+        await self.session.execute(sa.delete(VideoUpload).where(is_before, VideoUpload.status.not_in(FINAL)))
+
+    async def lock_own(self, mux_upload_id: str, user_id: UUID, boss_lesson_id: UUID) -> VideoUpload | None:
+        """The learner's own upload for a boss battle, which nobody else changes until this transaction ends."""
+        query = sa.select(VideoUpload).where(
+            VideoUpload.mux_upload_id == mux_upload_id,
+            VideoUpload.created_by == user_id,
+            VideoUpload.boss_lesson_id == boss_lesson_id,
+        )
+        return await self.session.scalar(query.with_for_update())
+
+    async def remove_unused(self, now: datetime, *, limit: int) -> None:
+        """Give up learners' videos that nobody has submitted in time."""
+        due = sa.select(VideoUpload.id).where(VideoUpload.unused_until <= now)
+        due = due.order_by(VideoUpload.unused_until).limit(limit).with_for_update(skip_locked=True)
+        await self.session.execute(sa.delete(VideoUpload).where(VideoUpload.id.in_(due.scalar_subquery())))
 
     async def hasten(self, now: datetime) -> int:
         """Have Mux asked about every unfinished upload now; returns how many there are."""

@@ -1,10 +1,14 @@
-"""How what is known of a video grows, whatever the order in which Mux tells it."""
+"""How what is known of a video grows, whatever the order in which Mux tells it, and how a person is told."""
 
-from msgspec import Struct
+from functools import partial
+
+from msgspec import Struct, structs
 
 from mambo.adapters.mux_events import MuxEvent
 from mambo.adapters.video import Asset, UploadStatus
-from mambo.media.models import VideoStatus
+from mambo.courses.models import Lesson
+from mambo.media.models import LIVE, VideoStatus, VideoUpload
+from mambo.media.schemas import VideoState
 
 RANK = {status: rank for rank, status in enumerate(VideoStatus)}
 STATUS_OF_EVENT = {
@@ -17,7 +21,15 @@ STATUS_OF_EVENT = {
     "video.asset.errored": VideoStatus.ERRORED,
     "video.asset.deleted": VideoStatus.DELETED,
 }
+LONGEST_SECONDS = 600
+TOO_LONG = "It is longer than 10 minutes."
 STATUS_OF_ASSET = {"ready": VideoStatus.READY, "errored": VideoStatus.ERRORED}
+REASONS = {
+    VideoStatus.TIMED_OUT: "It was not uploaded in time.",
+    VideoStatus.CANCELLED: "Its upload was cancelled.",
+    VideoStatus.ERRORED: "Mux does not say why.",
+    VideoStatus.DELETED: "It was deleted.",
+}
 STATUS_AT_MUX = {
     UploadStatus.WAITING: VideoStatus.WAITING,
     UploadStatus.ASSET_CREATED: VideoStatus.ASSET_CREATED,
@@ -56,6 +68,16 @@ def merged(known: News, news: News) -> News:
     )
 
 
+def is_too_long(known: News) -> bool:
+    """Whether a video is longer than a learner's may be."""
+    return known.status is VideoStatus.READY and (known.duration_seconds or 0) > LONGEST_SECONDS
+
+
+def refused(known: News) -> News:
+    """The same for a video that is too long: as good as one that failed."""
+    return structs.replace(known, status=VideoStatus.ERRORED, error=TOO_LONG)
+
+
 def concerns(known: News, news: News) -> bool:
     """Whether the news are of this very upload and asset, as far as both are known."""
     pairs = ((known.mux_upload_id, news.mux_upload_id), (known.asset_id, news.asset_id))
@@ -80,3 +102,30 @@ def news_of(asset: Asset, mux_upload_id: str) -> News:
 def playable(status: VideoStatus, playback_id: str | None) -> VideoStatus:
     """A video that nobody could play, for lack of a playback id, is not ready."""
     return VideoStatus.PREPARING if status is VideoStatus.READY and playback_id is None else status
+
+
+def state_of(upload: VideoUpload | None, lesson: Lesson) -> VideoState:
+    """What the person who waits for a video is told: of the newest upload, or once that is over, of the lesson."""
+    if upload is not None and upload.status in (*LIVE, VideoStatus.ERRORED):
+        return state_of_upload(upload)
+    if lesson.mux_playback_id is not None:
+        return VideoState(
+            status="ready",
+            playback_id=lesson.mux_playback_id,
+            asset_id=lesson.mux_asset_id,
+            message="The video is ready.",
+        )
+    return VideoState(status="none", playback_id=None, asset_id=None, message="This lesson has no video.")
+
+
+def state_of_upload(upload: VideoUpload) -> VideoState:
+    """What whoever waits for an upload is told of it."""
+    told = partial(VideoState, playback_id=None, asset_id=upload.asset_id)
+    match upload.status:
+        case VideoStatus.WAITING:
+            return told(status="waiting", message="The video has not been uploaded yet.")
+        case VideoStatus.ASSET_CREATED | VideoStatus.PREPARING:
+            return told(status="processing", message="The video is being prepared.")
+        case VideoStatus.READY:
+            return told(status="ready", message="The video is ready.", playback_id=upload.playback_id)
+    return told(status="error", message=f"The video cannot be used: {upload.error or REASONS[upload.status]}")

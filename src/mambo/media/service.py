@@ -1,5 +1,6 @@
 """Videos on their way to Mux, and what Mux tells of them."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,53 +16,64 @@ from mambo.courses.repository import LessonRepository, WorldRepository
 from mambo.errors import MamboError, NotFound, Unavailable
 from mambo.media.models import LIVE, MediaKind, VideoStatus, VideoUpload
 from mambo.media.repository import DeletionRepository, InboxRepository, VideoRepository
-from mambo.media.rules import STATUS_AT_MUX, News, concerns, merged, news_in, news_of
+from mambo.media.rules import STATUS_AT_MUX, News, concerns, is_too_long, merged, news_in, news_of, refused, state_of
 from mambo.media.schemas import AssetDeletion, StartedUpload, VideoRequest, VideoState
 
 UPLOAD_LIFETIME = timedelta(hours=1)
+UNUSED_LIFETIME = timedelta(hours=24)  # of a learner's video that nobody submits, from then on
 FIRST_QUESTION = timedelta(minutes=2)  # Mux's events are here long before, as a rule
 
 
 class Videos:
-    """Lessons' videos at Mux; Mux is called between transactions, never within one."""
+    """Videos at Mux; Mux is called between transactions, never within one."""
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], host: VideoHost, now: datetime) -> None:
         self.sessions, self.host, self.now = sessions, host, now
 
     async def start_upload(self, data: VideoRequest, user_id: UUID, cors_origin: str) -> StartedUpload:
-        """Begin an upload; a lesson's earlier one, if it is unfinished, is given up, while its video plays on.
-
-        The upload is stored once Mux has taken it: should that be lost, then so is an address that nobody knows.
+        """Begin an upload of a lesson's video, or of one for no lesson yet.
 
         Raises:
             NotFound: there is no such lesson.
             DependencyFailed, DependencyTimedOut, Unavailable: Mux did not take it; everything is as before.
 
         """
-        upload_id = uuid7()
-        if data.lesson_id is not None:
-            async with self.sessions.begin() as session:
-                await require_lesson(session, data.lesson_id)
-        direct = await self.host.create_upload(str(upload_id), cors_origin, int(UPLOAD_LIFETIME.total_seconds()))
-        upload = VideoUpload(
-            id=upload_id,
-            lesson_id=data.lesson_id,
-            created_by=user_id,
-            filename=data.filename,
-            mux_upload_id=direct.id,
-            updated_at=self.now,
-            expires_at=self.now + UPLOAD_LIFETIME,
-            ask_at=self.now + FIRST_QUESTION,
-        )
-        async with self.sessions.begin() as session:
-            await InboxRepository(session).lock_names([direct.id])
+
+        async def require(session: AsyncSession) -> None:
             if data.lesson_id is not None:
                 await WorldRepository(session).lock_that_of(Lesson, data.lesson_id)
                 await require_lesson(session, data.lesson_id)
-                await VideoRepository(session).remove_unfinished(data.lesson_id)
+
+        upload = VideoUpload(lesson_id=data.lesson_id, created_by=user_id, filename=data.filename)
+        return await self.begin(upload, cors_origin, require)
+
+    async def begin(
+        self, upload: VideoUpload, cors_origin: str, require: Callable[[AsyncSession], Awaitable[None]]
+    ) -> StartedUpload:
+        """Begin an upload; an earlier one for the same, if it is unfinished, is given up, while its video plays on.
+
+        `require` says whether it may be begun, before Mux is asked and again afterwards; it locks what two at once wait
+        for. The upload is stored once Mux has taken it: should that be lost, then so is an address that nobody knows.
+
+        Raises:
+            DependencyFailed, DependencyTimedOut, Unavailable: Mux did not take it; everything is as before.
+
+        """
+        async with self.sessions.begin() as session:
+            await require(session)
+        upload.id = uuid7()
+        direct = await self.host.create_upload(str(upload.id), cors_origin, int(UPLOAD_LIFETIME.total_seconds()))
+        upload.mux_upload_id, upload.updated_at = direct.id, self.now
+        upload.expires_at, upload.ask_at = self.now + UPLOAD_LIFETIME, self.now + FIRST_QUESTION
+        if upload.boss_lesson_id is not None:
+            upload.unused_until = upload.expires_at + UNUSED_LIFETIME
+        async with self.sessions.begin() as session:
+            await InboxRepository(session).lock_names([direct.id])
+            await require(session)
+            await VideoRepository(session).remove_unfinished_before(upload)
             session.add(upload)
             await session.flush()
-            await learn(session, upload_id, await with_earlier_events(session, known_of(upload)), self.now)
+            await learn(session, upload.id, await with_earlier_events(session, known_of(upload)), self.now)
         return StartedUpload(upload_id=direct.id, upload_url=direct.url)
 
     async def check(self, lesson_id: UUID) -> VideoState:
@@ -155,6 +167,8 @@ async def learn(session: AsyncSession, upload_id: UUID, news: News, now: datetim
     told = merged(known, news)
     if told.asset_id != known.asset_id:
         told = await with_earlier_events(session, told)
+    is_refused = upload.boss_lesson_id is not None and is_too_long(told)
+    told = refused(told) if is_refused else told
     if told == known:
         return True
     for name in News.__struct_fields__:
@@ -162,6 +176,8 @@ async def learn(session: AsyncSession, upload_id: UUID, news: News, now: datetim
     upload.updated_at = now
     upload.ask_at = upload.ask_at if told.status in LIVE else None
     await session.flush()
+    if is_refused and told.asset_id is not None:
+        await DeletionRepository(session).note(MediaKind.ASSET, told.asset_id)
     is_news = told.status is VideoStatus.READY and known.status is not VideoStatus.READY
     if is_news and upload.lesson_id is not None:
         await LessonRepository(session).set_video(
@@ -206,30 +222,6 @@ async def require_lesson(session: AsyncSession, lesson_id: UUID) -> Lesson:
 
 def known_of(upload: VideoUpload) -> News:
     return News(**{name: getattr(upload, name) for name in News.__struct_fields__})
-
-
-def state_of(upload: VideoUpload | None, lesson: Lesson) -> VideoState:
-    """What the person who waits for a video is told: of the newest upload, or once that is over, of the lesson."""
-    status = upload.status if upload else None
-    if upload is not None and status is VideoStatus.ERRORED:
-        message = f"The video cannot be used: {upload.error or 'Mux does not say why.'}"
-        return VideoState(status="error", playback_id=None, asset_id=upload.asset_id, message=message)
-    if upload is not None and status is VideoStatus.WAITING:
-        return VideoState(
-            status="waiting", playback_id=None, asset_id=None, message="The video has not been uploaded yet."
-        )
-    if upload is not None and status in LIVE:
-        return VideoState(
-            status="processing", playback_id=None, asset_id=upload.asset_id, message="The video is being prepared."
-        )
-    if lesson.mux_playback_id is not None:
-        return VideoState(
-            status="ready",
-            playback_id=lesson.mux_playback_id,
-            asset_id=lesson.mux_asset_id,
-            message="The video is ready.",
-        )
-    return VideoState(status="none", playback_id=None, asset_id=None, message="This lesson has no video.")
 
 
 async def provide_videos(state: State, now: NamedDependency[datetime]) -> Videos:

@@ -81,12 +81,14 @@ class Upkeep:
     async def delete_due(self) -> Tally:
         """Delete a batch of what is due at R2 and Mux; what fails is tried again later, ever less often.
 
-        A picture is looked for again when its lease is over, and until then nobody may show it: someone may have looked
-        at it just before it was deleted, and be about to store its URL.
+        Learners' videos that nobody submitted in time become due here. A picture is looked for again when its lease is
+        over, and until then nobody may show it: someone may have looked at it just before it was deleted, and be about
+        to store its URL.
         """
         kinds = [MediaKind.PICTURE] if self.store else []
         kinds += [MediaKind.ASSET, MediaKind.UPLOAD] if self.host else []
         async with self.sessions.begin() as session:
+            await VideoRepository(session).remove_unused(self.clock(), limit=BATCH)
             deletions = await DeletionRepository(session).claim(kinds, limit=BATCH)
         tally = Tally(0, [])
         for deletion in deletions:

@@ -1,4 +1,4 @@
-"""What an admin can only be told or allowed with a look at what learners did."""
+"""`/api/admin`: deleting courses, and the school in numbers."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,10 +9,10 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
 from mambo.guards import requires_admin
-from mambo.learning.repository import StatsRepository, provide_stats
-from mambo.learning.schemas import Stats
-from mambo.learning.service import Learning, provide_learning
 from mambo.openapi import raises
+from mambo.school.repository import StatsRepository, provide_stats
+from mambo.school.schemas import Stats
+from mambo.school.service import School, provide_school
 
 Force = Annotated[bool, QueryParameter(description="Delete it though learners have progress in it")]
 
@@ -22,16 +22,16 @@ Force = Annotated[bool, QueryParameter(description="Delete it though learners ha
     "/api/admin/courses/{course_id:uuid}",
     tags=["Admin: courses"],
     guards=[requires_admin],
-    dependencies={"learning": Provide(provide_learning)},
+    dependencies={"school": Provide(provide_school)},
     responses=raises(404, 409),
 )
 async def delete_course(
     course_id: FromPath[UUID],
-    learning: NamedDependency[Learning],
+    school: NamedDependency[School],
     force: Force = False,  # noqa: FBT002 - a query parameter
 ) -> None:
     """Delete a course with its levels and lessons; XP that was paid for them stays."""
-    await learning.delete_course(course_id, force=force)
+    await school.delete_course(course_id, force=force)
 
 
 @get(

@@ -1,0 +1,1 @@
+"""Boss battles: learners send videos of themselves, and staff grades them."""
