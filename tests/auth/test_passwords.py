@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from threading import Event
+from threading import Event, Lock
 from time import thread_time
 from typing import TypeVar
 
@@ -63,7 +63,7 @@ async def full(passwords: Passwords) -> AsyncIterator[list[asyncio.Task[Checked]
     """Keep the thread at work and every place taken; yields those that wait, who are all served in the end."""
     async with at_work(passwords):
         asking = [asyncio.create_task(passwords.check(HASH, PASSWORD)) for _ in range(WAITING + 1)]
-        [refused], waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        [refused], waiting = await asyncio.wait(asking, timeout=0)
         assert isinstance(refused.exception(), Unavailable)
         yield [task for task in asking if task in waiting]
     await asyncio.wait(asking)
@@ -75,6 +75,30 @@ def bcrypt_hash(password: str, prefix: str = "$2b$") -> str:
 
 
 # One at a time
+
+
+async def test_the_loop_goes_on_while_a_password_is_hashed(passwords: Passwords) -> None:
+    asking = asyncio.create_task(passwords.check(HASH, PASSWORD))
+    done, _ = await asyncio.wait([asking], timeout=0)
+
+    assert not done
+    assert (await asking).is_right
+
+
+async def test_however_many_ask_one_password_is_hashed_at_a_time(passwords: Passwords) -> None:
+    """Two at once would be two threads' worth of memory, and slower than one."""
+    turn = Lock()
+
+    def work() -> bool:
+        is_alone = turn.acquire(blocking=False)
+        HASHER.hash(PASSWORD)
+        if is_alone:
+            turn.release()
+        return is_alone
+
+    were_alone = await asyncio.gather(*(passwords._in_turn(work) for _ in range(8)))  # noqa: SLF001 - work that tells
+
+    assert were_alone == [True] * 8
 
 
 async def test_one_more_than_can_wait_is_told_to_come_back_in_a_second(passwords: Passwords) -> None:
