@@ -96,7 +96,7 @@ async def test_however_many_ask_one_password_is_hashed_at_a_time(passwords: Pass
             turn.release()
         return is_alone
 
-    were_alone = await asyncio.gather(*(passwords._in_turn(work) for _ in range(8)))  # noqa: SLF001 - work that tells
+    were_alone = await asyncio.gather(*(in_turn(passwords, work) for _ in range(8)))
 
     assert were_alone == [True] * 8
 
@@ -228,16 +228,23 @@ async def test_a_hash_is_argon2id_of_owasps_cost_and_salted(passwords: Passwords
     assert (parameters.salt_len, parameters.hash_len) == (16, 32)
 
 
-async def test_an_unknown_account_costs_what_a_wrong_password_costs(passwords: Passwords) -> None:
+async def test_an_unknown_or_disabled_account_costs_what_a_wrong_password_costs(
+    school: School, client: httpx.AsyncClient, app: Litestar
+) -> None:
     """In the time of the hashing thread, which does not run while others do."""
+    ana = await school.person(password_hash=HASH)
+    disabled = await school.person(password_hash=HASH, is_active=False)
 
-    async def cost(stored: str | None) -> float:
-        before = await in_turn(passwords, thread_time)
+    async def cost(email: str, password: str) -> float:
+        before = await in_turn(app.state.passwords, thread_time)
         for _ in range(8):
-            assert await passwords.check(stored, "wrong") == Checked(is_right=False)
-        return await in_turn(passwords, thread_time) - before
+            response = await client.post("/api/auth/token", json={"email": email, "password": password})
+            assert response.status_code == 401
+        return await in_turn(app.state.passwords, thread_time) - before
 
-    assert 0.5 < await cost(None) / await cost(HASH) < 2
+    wrong = await cost(ana.email, "wrong")
+    assert 0.5 < await cost("nobody@example.com", "wrong") / wrong < 2
+    assert 0.5 < await cost(disabled.email, PASSWORD) / wrong < 2
 
 
 async def test_nobody_has_a_password(passwords: Passwords) -> None:
