@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from email import message_from_bytes
@@ -11,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
-from hypothesis import given, strategies
 from litestar import Litestar
 
 from conftest import START, TurnableClock
@@ -271,12 +271,17 @@ def test_an_address_that_no_mail_reaches_does_not_register(email: str) -> None:
         msgspec.convert(email, Email)
 
 
-@given(strategies.from_regex(EMAIL, alphabet=strategies.characters(codec="ascii")))
-def test_whatever_address_registers_is_written_to(email: str) -> None:
-    """Of those in ASCII: which letters of other scripts a domain may have, only its registry knows."""
-    address = normalized(email)
+@pytest.mark.parametrize(
+    "place", ["{}na@example.com", "a{}a@example.com", "an{}@example.com", "ana@{}xample.com", "ana@ex{}mple.com"]
+)
+def test_whatever_address_registers_is_written_to(place: str) -> None:
+    """With each character of ASCII: which letters of other scripts a domain may have, only its registry knows."""
+    addresses = [place.format(chr(number)) for number in range(128)]
 
-    assert as_address(address).addr_spec == address
+    accepted = [normalized(address) for address in addresses if re.search(EMAIL, address)]
+
+    assert len(accepted) > 26
+    assert [as_address(address).addr_spec for address in accepted] == accepted
 
 
 async def test_a_domain_of_any_script_is_written_to(mailbox: MailServer) -> None:
