@@ -147,8 +147,12 @@ async def school(
     """People and courses, put straight into the database; gone after the test."""
     clock.now = START
     yield School(async_sessionmaker(engine, expire_on_commit=False), client, app.state.token_maker.access, clock)
+    deletions = " ".join(f"DELETE FROM {table};" for table in metadata.tables)  # noqa: S608 - our own names
     async with engine.begin() as connection:
-        await connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)} CASCADE"))
+        # Without triggers, for everything goes; TRUNCATE would take seven times as long.
+        await connection.execute(
+            sa.text(f"DO $$ BEGIN SET LOCAL session_replication_role = replica; {deletions} END $$")
+        )
 
 
 @pytest.fixture

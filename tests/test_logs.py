@@ -2,13 +2,16 @@
 
 import json
 import logging
+from time import perf_counter
 from typing import Any
 
 import httpx
 import pytest
+from litestar import Litestar, Response, get
+from litestar.background_tasks import BackgroundTask
 
 from factories import School
-from mambo.logs import configure_logging
+from mambo.logs import RequestEnvelope, configure_logging
 
 CANARY = "canary7f3a"
 
@@ -34,6 +37,33 @@ async def test_a_request_is_one_line_of_ids(school: School, caplog: pytest.LogCa
         "request_id": "request-1",
         "user_id": str(ana.user_id),
     }
+
+
+async def test_what_is_done_after_the_response_is_not_in_its_time(caplog: pytest.LogCaptureFixture) -> None:
+    """Such as handing over a mail; here work that takes longer than all that came before."""
+    caplog.set_level(logging.INFO)
+    times: list[float] = []
+
+    async def work() -> None:
+        times.append(perf_counter())
+        asked, begun = times
+        while perf_counter() - begun < begun - asked + 0.001:
+            pass
+
+    @get("/")
+    async def greet() -> Response[str]:
+        return Response("hello", background=BackgroundTask(work))
+
+    app = Litestar([greet], openapi_config=None, logging_config=None)
+    app.asgi_handler = RequestEnvelope(app.asgi_handler, is_production=False)
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        times.append(perf_counter())
+        await client.get("/")
+
+    [line] = lines(caplog)
+    asked, begun = times
+    assert line["ms"] <= round((begun - asked) * 1000, 1)
 
 
 async def test_an_unknown_address_is_one_line_without_its_text(

@@ -192,8 +192,19 @@ async def reconcile_while_mux_fails(folder: Path) -> Finished:
 
 
 @pytest.fixture(scope="module")
-async def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    return await walk_through(tmp_path_factory.mktemp("first_walk"))
+async def runs(make_database: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Walk, "Killed"]:
+    """The walk and the kills, at once: much of either is waiting. (While Mux hangs, nothing else runs.)"""
+    url: str = await make_database("killed_while_events_arrive")
+    walk, killed = await asyncio.gather(
+        walk_through(tmp_path_factory.mktemp("first_walk")),
+        kill_while_events_arrive(tmp_path_factory.mktemp("killed_while_events_arrive"), url),
+    )
+    return walk, killed
+
+
+@pytest.fixture(scope="module")
+def walk(runs: tuple[Walk, "Killed"]) -> Walk:
+    return runs[0]
 
 
 # The first walk
@@ -425,13 +436,10 @@ async def states_of(url: str, stories: list[Story]) -> list[tuple[str, bool]]:
     return [(states[story.upload.id][0], states[story.upload.id][1] == story.asset_id) for story in stories]
 
 
-@pytest.fixture(scope="module")
-async def killed(make_database: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    url: str = await make_database("killed_while_events_arrive")
+async def kill_while_events_arrive(folder: Path, url: str) -> Killed:
     chance = random.Random(1959)  # noqa: S311 - the same run each time
     rounds, events = [], []
     async with AsyncExitStack() as stack:
-        folder = tmp_path_factory.mktemp("killed_while_events_arrive")
         served = await stack.enter_async_context(serve(folder, *OPTIONS, environ=environ_of(url)))
         for victim in VICTIMS:
             served, outcome, stories = await one_round(served, stack, url, victim, chance)
@@ -443,6 +451,11 @@ async def killed(make_database: Callable[[str], Any], tmp_path_factory: pytest.T
     [(stored,)] = await query(url, "SELECT count(*) FROM mux_event WHERE is_applied")
     [(unapplied,)] = await query(url, "SELECT count(*) FROM mux_event WHERE NOT is_applied")
     return Killed(rounds, [plays for _, plays in newest], stored, unapplied)
+
+
+@pytest.fixture(scope="module")
+def killed(runs: tuple[Walk, Killed]) -> Killed:
+    return runs[1]
 
 
 @pytest.mark.parametrize("number", range(len(VICTIMS)), ids=VICTIMS)

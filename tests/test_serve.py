@@ -270,7 +270,7 @@ async def run_in_production(folder: Path, url: str) -> Production:
 
 
 class Runs(NamedTuple):
-    """Every server that this file starts; one after another."""
+    """Every server that this file starts."""
 
     first_day: FirstDay
     killed: Killed
@@ -280,11 +280,12 @@ class Runs(NamedTuple):
 @pytest.fixture(scope="module")
 async def runs(make_database: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Runs:
     url: str = await make_database("served_in_production")
-    return Runs(
-        await live_first_day(tmp_path_factory.mktemp("first_day")),
-        await start_after_a_kill(tmp_path_factory.mktemp("killed")),
-        await run_in_production(tmp_path_factory.mktemp("production"), url),
+    at_once = await asyncio.gather(
+        live_first_day(tmp_path_factory.mktemp("first_day")),
+        start_after_a_kill(tmp_path_factory.mktemp("killed")),
+        run_in_production(tmp_path_factory.mktemp("production"), url),
     )
+    return Runs(*at_once)
 
 
 @pytest.fixture(scope="module")

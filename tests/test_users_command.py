@@ -1,4 +1,7 @@
-"""`mambo users` as a process: accounts made and changed under the API's rules, and no password where it can be read."""
+"""`mambo users`: accounts made and changed under the API's rules, and no password where it can be read.
+
+A process where that tells something, and else the command in this one, which starts in a tenth of the time.
+"""
 
 import asyncio
 import os
@@ -10,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from factories import Caller, School
 from mambo.auth.passwords import HASHER
-from mambo.cli import ROLE
+from mambo.cli import ROLE, main
 from mambo.guards import Role
 from mambo.users.models import User
 from test_serve import MAMBO, ONE_SENTENCE, PATIENCE_SECONDS, end, sign_in
@@ -26,14 +30,30 @@ Users = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 @pytest.fixture
-def users(school: School, database_url: str, tmp_path: Path) -> Users:
+def users(school: School, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Users:
     """Runs the command on the suite's database; returns its exit code and what it printed on stdout and stderr."""
+    monkeypatch.chdir(tmp_path)  # a folder without a .env
 
     async def run(*arguments: str, stdin: str | bytes = "", url: str = database_url) -> tuple[int, str, str]:
-        process = await start(arguments, tmp_path, url, stdin=asyncio.subprocess.PIPE)
+        runner = CliRunner(env={"DATABASE_URL": url})
+        # In a thread, for it starts an event loop of its own.
+        result = await asyncio.to_thread(runner.invoke, main, ["users", *arguments], input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+@pytest.fixture
+def process(school: School, database_url: str, tmp_path: Path) -> Users:
+    """The same as a process, of which several may run at once."""
+
+    async def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        process = await start(arguments, tmp_path, database_url, stdin=asyncio.subprocess.PIPE)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                out, err = await process.communicate(stdin if isinstance(stdin, bytes) else stdin.encode())
+                out, err = await process.communicate(stdin.encode())
         finally:
             await end(process)
         assert process.returncode is not None
@@ -80,8 +100,8 @@ async def number_of_accounts(school: School) -> Any:
 # Create
 
 
-async def test_the_first_admin_is_made_and_signs_in(users: Users, client: httpx.AsyncClient) -> None:
-    code, out, err = await users(*CREATE, "--role", "admin", stdin=f"{PASSWORD}\n")
+async def test_the_first_admin_is_made_and_signs_in(process: Users, client: httpx.AsyncClient) -> None:
+    code, out, err = await process(*CREATE, "--role", "admin", stdin=f"{PASSWORD}\n")
 
     headers = await sign_in(client, ANA, PASSWORD)
     listed = await client.get("/api/admin/users", headers=headers)
@@ -314,11 +334,11 @@ async def test_the_only_admin_can_be_made_an_admin_again(users: Users, school: S
     assert await stored(school, ANA) == (Role.ADMIN, True)
 
 
-async def test_of_two_admins_who_are_disabled_at_once_one_stays(users: Users, school: School) -> None:
+async def test_of_two_admins_who_are_disabled_at_once_one_stays(process: Users, school: School) -> None:
     for email in (ANA, "ben@example.com"):
         await person(school, Role.ADMIN, email=email)
 
-    ends = await asyncio.gather(users("disable", ANA), users("disable", "ben@example.com"))
+    ends = await asyncio.gather(process("disable", ANA), process("disable", "ben@example.com"))
 
     assert sorted(code for code, _, _ in ends) == [0, 1]
     assert {(await stored(school, email))[1] for email in (ANA, "ben@example.com")} == {True, False}

@@ -43,12 +43,13 @@ class RequestEnvelope:
             await self.app(scope, receive, send)
             return
         started, status = perf_counter(), 500
+        sent: float | None = None
         request_id = scope["state"]["request_id"] = _request_id(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
 
         async def send_in_envelope(message: "Message") -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableScopeHeaders.from_message(message)
@@ -56,11 +57,13 @@ class RequestEnvelope:
                 for name, value in self.headers.items():
                     headers.setdefault(name, value)
             await send(message)
+            sent = perf_counter()
 
         try:
             await self.app(scope, receive, send_in_envelope)
         finally:
-            _write_line(self.log, scope, status, perf_counter() - started)
+            # What is done in the background comes after the last message, and nobody waits for it.
+            _write_line(self.log, scope, status, (sent or perf_counter()) - started)
 
 
 def _request_id(scope: "Scope") -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from threading import Event
+from threading import Event, Lock
 from time import thread_time
 from typing import TypeVar
 
@@ -63,7 +63,7 @@ async def full(passwords: Passwords) -> AsyncIterator[list[asyncio.Task[Checked]
     """Keep the thread at work and every place taken; yields those that wait, who are all served in the end."""
     async with at_work(passwords):
         asking = [asyncio.create_task(passwords.check(HASH, PASSWORD)) for _ in range(WAITING + 1)]
-        [refused], waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        [refused], waiting = await asyncio.wait(asking, timeout=0)
         assert isinstance(refused.exception(), Unavailable)
         yield [task for task in asking if task in waiting]
     await asyncio.wait(asking)
@@ -75,6 +75,30 @@ def bcrypt_hash(password: str, prefix: str = "$2b$") -> str:
 
 
 # One at a time
+
+
+async def test_the_loop_goes_on_while_a_password_is_hashed(passwords: Passwords) -> None:
+    asking = asyncio.create_task(passwords.check(HASH, PASSWORD))
+    done, _ = await asyncio.wait([asking], timeout=0)
+
+    assert not done
+    assert (await asking).is_right
+
+
+async def test_however_many_ask_one_password_is_hashed_at_a_time(passwords: Passwords) -> None:
+    """Two at once would be two threads' worth of memory, and slower than one."""
+    turn = Lock()
+
+    def work() -> bool:
+        is_alone = turn.acquire(blocking=False)
+        HASHER.hash(PASSWORD)
+        if is_alone:
+            turn.release()
+        return is_alone
+
+    were_alone = await asyncio.gather(*(in_turn(passwords, work) for _ in range(8)))
+
+    assert were_alone == [True] * 8
 
 
 async def test_one_more_than_can_wait_is_told_to_come_back_in_a_second(passwords: Passwords) -> None:
@@ -204,16 +228,23 @@ async def test_a_hash_is_argon2id_of_owasps_cost_and_salted(passwords: Passwords
     assert (parameters.salt_len, parameters.hash_len) == (16, 32)
 
 
-async def test_an_unknown_account_costs_what_a_wrong_password_costs(passwords: Passwords) -> None:
+async def test_an_unknown_or_disabled_account_costs_what_a_wrong_password_costs(
+    school: School, client: httpx.AsyncClient, app: Litestar
+) -> None:
     """In the time of the hashing thread, which does not run while others do."""
+    ana = await school.person(password_hash=HASH)
+    disabled = await school.person(password_hash=HASH, is_active=False)
 
-    async def cost(stored: str | None) -> float:
-        before = await in_turn(passwords, thread_time)
+    async def cost(email: str, password: str) -> float:
+        before = await in_turn(app.state.passwords, thread_time)
         for _ in range(8):
-            assert await passwords.check(stored, "wrong") == Checked(is_right=False)
-        return await in_turn(passwords, thread_time) - before
+            response = await client.post("/api/auth/token", json={"email": email, "password": password})
+            assert response.status_code == 401
+        return await in_turn(app.state.passwords, thread_time) - before
 
-    assert 0.5 < await cost(None) / await cost(HASH) < 2
+    wrong = await cost(ana.email, "wrong")
+    assert 0.5 < await cost("nobody@example.com", "wrong") / wrong < 2
+    assert 0.5 < await cost(disabled.email, PASSWORD) / wrong < 2
 
 
 async def test_nobody_has_a_password(passwords: Passwords) -> None:

@@ -9,17 +9,21 @@ from uuid import uuid4
 import httpx
 import pytest
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 from asgi_lifespan import LifespanManager
 from litestar import Litestar
+from msgspec.structs import replace
 
 from conftest import TurnableClock, counted
 from factories import Caller, School
 from mambo.app import create_app
 from mambo.auth.models import AuthSession
+from mambo.auth.passwords import HASHER
 from mambo.auth.repository import MOST_SESSIONS, SessionRepository
 from mambo.settings import Settings
 from mambo.users.models import User
 
+CHEAPER = PasswordHasher(memory_cost=1024, time_cost=1, parallelism=1)
 ANA = {"email": "ana@example.com", "password": "back on two", "first_name": "Ana", "last_name": "Ruiz"}
 
 
@@ -51,8 +55,10 @@ async def ana(school: School, client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def test_a_person_sees_their_sessions_the_last_seen_first(
-    ana: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
+    school: School, ana: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
+    """And nobody else's."""
+    await school.person()
     clock.turn(timedelta(hours=1))
     laptop = await sign_in(client, "laptop")
 
@@ -217,6 +223,30 @@ async def test_a_sign_in_beside_a_change_of_the_password_does_not_outlive_it(
         assert [await status_of(client, token) for token in tokens] == [401] * len(tokens)
 
 
+@pytest.mark.parametrize("stored", [HASHER, CHEAPER], ids=["a hash that stays", "a hash to renew"])
+async def test_a_sign_in_whose_password_is_changed_before_it_counts_does_not_outlive_it(
+    school: School, client: httpx.AsyncClient, clock: TurnableClock, stored: PasswordHasher
+) -> None:
+    """Its password was checked and right; as it comes to the account, someone else is changing it."""
+    ana = await school.person(email=ANA["email"], password_hash=stored.hash(ANA["password"]))
+    waiting = sa.select(sa.func.count()).select_from(sa.table("pg_locks")).where(sa.text("NOT granted"))
+    live = sa.select(sa.func.count()).select_from(AuthSession).where(AuthSession.revoked_at.is_(None))
+
+    async with school.sessions.begin() as session:
+        account = (await session.scalars(sa.select(User).with_for_update())).one()
+        credentials = {"email": ANA["email"], "password": ANA["password"]}
+        signing_in = asyncio.create_task(client.post("/api/auth/token", json=credentials))
+        while await school.scalar(waiting) == 0:
+            assert not signing_in.done()
+        account.password_hash = HASHER.hash("forward on six")
+        await session.flush()
+        await SessionRepository(session).end_all(ana.user_id, clock())
+    response = await signing_in
+
+    assert response.status_code == 401
+    assert await school.scalar(live) == 0
+
+
 # What is remembered
 
 
@@ -338,3 +368,20 @@ async def test_another_worker_hears_of_a_logout_within_its_second(
                 pass
 
     assert before == 200
+
+
+# Another key
+
+
+@pytest.mark.parametrize(("is_kept", "status"), [(True, 200), (False, 401)], ids=["kept", "forgotten"])
+async def test_a_new_secret_key_signs_nobody_out_while_the_one_before_is_kept(
+    school: School, settings: Settings, clock: TurnableClock, is_kept: bool, status: int
+) -> None:
+    ana = await school.person()
+    previous = settings.secret_key if is_kept else None
+    replaced = replace(settings, secret_key="another key, as long as it has to be", secret_key_previous=previous)
+    app = create_app(replaced, clock=clock, upkeep_seconds=None)
+    async with LifespanManager(app):  # type: ignore[arg-type]
+        response = await calling(app, ana).get("/api/users/me")
+
+    assert response.status_code == status

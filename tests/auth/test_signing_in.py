@@ -12,6 +12,7 @@ from litestar import Litestar
 from conftest import TurnableClock
 from factories import School
 from mambo.auth.models import AuthSession
+from mambo.auth.passwords import HASHER
 from mambo.game.models import ActivityDay
 from mambo.users.models import User
 
@@ -120,6 +121,7 @@ async def test_an_email_is_one_persons_however_many_ask_at_once(school: School, 
     [
         ({"email": "nobody"}, "email"),
         ({"email": "a b@example.com"}, "email"),
+        ({"email": "ana(old)@example.com"}, "email"),
         ({"email": "a@example.com" + "x" * 250}, "email"),
         ({"password": "seven77"}, "password"),
         ({"password": "x" * 129}, "password"),
@@ -140,6 +142,17 @@ async def test_a_bad_registration_names_the_field(
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == field
     assert await school.scalar(sa.select(sa.func.count()).select_from(User)) == 0
+
+
+async def test_an_account_of_an_address_that_nobody_could_register_signs_in(
+    school: School, client: httpx.AsyncClient
+) -> None:
+    """The older service took them."""
+    old = await school.person(email="ana(old)@example..com", password_hash=HASHER.hash(ANA["password"]))
+
+    response = await client.post("/api/auth/token", json={"email": old.email, "password": ANA["password"]})
+
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize("password", ["x" * 8, "ñandú 🕺💃 sí", "  spaces around  ", "x" * 128])

@@ -29,7 +29,6 @@ async def hammering(kind: str, url: str) -> AsyncIterator[asyncio.subprocess.Pro
         sys.executable, HAMMER, kind, url, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
-        assert await line_of(process) == "ready"
         yield process
     finally:
         await process.communicate(b"")  # closes its input, at which it ends
@@ -55,12 +54,29 @@ async def test_two_processes_let_exactly_as_many_through_as_the_limit_says(
     url = redis.url if kind == "redis" else database_url
     passed = []
     async with hammering(kind, url) as one, hammering(kind, url) as other:
+        assert [await line_of(one), await line_of(other)] == ["ready"] * 2
         for number in range(ROUNDS):
             say(one, f"round {number}")
             say(other, f"round {number}")
             passed.append(int(await line_of(one)) + int(await line_of(other)))
 
     assert passed == [10] * ROUNDS
+
+
+async def test_of_those_who_stand_before_the_last_one_at_once_one_has_it(
+    postgres_counts: Counts, school: School
+) -> None:
+    """They all see the row as it was, and find it as the one before has left it."""
+    waiting = sa.select(sa.func.count()).select_from(sa.table("pg_locks")).where(sa.text("NOT granted"))
+    await postgres_counts.take("k", TWICE_A_MINUTE, NOW)
+
+    async with school.sessions.begin() as session:
+        await session.execute(sa.select(RateCount).with_for_update())
+        taking = asyncio.gather(*(postgres_counts.take("k", TWICE_A_MINUTE, NOW) for _ in range(3)))
+        while await school.scalar(waiting) < 3:
+            assert not taking.done()
+
+    assert sorted(one.is_allowed for one in await taking) == [False, False, True]
 
 
 async def test_as_many_as_the_limit_are_allowed_and_no_more(counts: Counts) -> None:

@@ -2,7 +2,8 @@
 
     uv run python tests/mutants/run.py [WORD ...]
 
-It prints `killed n of n`, and fails when one survives; with words, only mutants whose name holds one are tried.
+It prints `killed n of n`, and fails when one survives; with words, only mutants whose name holds one are tried. Beside
+each stands what the test said: where that is no answer to the naive version, the mutant is to be mended.
 """
 
 import os
@@ -58,7 +59,8 @@ def is_killed(mutant: Mutant, tree: Path, environ: dict[str, str]) -> bool:
     end = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
     file.write_text(original)
     is_red = end.returncode == TEST_FAILED
-    print(f"{'killed  ' if is_red else 'SURVIVED'} {mutant.name}", flush=True)  # noqa: T201 - a command
+    said = next((line[1:].strip() for line in end.stdout.splitlines() if line.startswith("E  ")), "")
+    print(f"{'killed  ' if is_red else 'SURVIVED'} {mutant.name}   {said[:80]}", flush=True)  # noqa: T201 - a command
     if not is_red and end.returncode != 0:
         print(end.stdout[-2000:], end.stderr[-2000:])  # noqa: T201 - a command
     return is_red

@@ -2,18 +2,22 @@
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 from litestar import Litestar
 
 from conftest import START, TurnableClock
-from mambo.adapters.mail import AT_ONCE, MOST_WAITING, FileMailer, Mail, SmtpMailer
+from mambo.adapters.mail import AT_ONCE, MOST_WAITING, FileMailer, Mail, SmtpMailer, as_address
+from mambo.auth.schemas import EMAIL, Email
+from mambo.auth.service import normalized
 from mambo.errors import DependencyFailed, DependencyTimedOut, Unavailable
 from mambo.smtp_url import read_smtp_url
 from recovery.conftest import MailServer, serving, text_of
@@ -209,6 +213,75 @@ async def test_no_mail_goes_to_an_address_that_could_mean_another(mailbox: MailS
         await mailer(mailbox.url).send(Mail(address, MAIL.subject, MAIL.text, MAIL.html))
 
     assert mailbox.arrived.empty()
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "ana+mambo@example.com",
+        "ana.maria_ruiz-2@mail.dance.example.co.uk",
+        "o'neil@example.international",
+        "1986@4on2.example",
+        "ana=mambo@example.com",
+        "#!$%&*/^`{|}~@example.com",
+        "Ana@Example.COM",
+        "  ana@example.com ",
+        "ana@bücher.example",
+        "ana@例え.テスト",
+        "ana@xn--bcher-kva.example",
+    ],
+)
+def test_an_ordinary_address_registers_and_is_written_to(email: str) -> None:
+    assert msgspec.convert(email, Email) == email
+    assert as_address(normalized(email))
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "ana",
+        "@example.com",
+        "ana@",
+        "ana@example",
+        "ana@@example.com",
+        "ana ruiz@example.com",
+        "ana(eve)@example.com",
+        "ana@example(eve).com",
+        "ana:eve@example.com",
+        "ana@[192.0.2.1]",
+        "ana\\eve@example.com",
+        '"ana"@example.com',
+        "<ana@example.com>",
+        "ana@example.com,eve@example.com",
+        ".ana@example.com",
+        "ana.@example.com",
+        "ana..ruiz@example.com",
+        "ana@.example.com",
+        "ana@example..com",
+        "ana@example.com.",
+        "ana@-example.com",
+        "ana@example-.com",
+        "añá@example.com",
+        "ana\x00@example.com",
+        "ana@example.com\r\nBcc: eve@example.com",
+    ],
+)
+def test_an_address_that_no_mail_reaches_does_not_register(email: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(email, Email)
+
+
+@pytest.mark.parametrize(
+    "place", ["{}na@example.com", "a{}a@example.com", "an{}@example.com", "ana@{}xample.com", "ana@ex{}mple.com"]
+)
+def test_whatever_address_registers_is_written_to(place: str) -> None:
+    """With each character of ASCII: which letters of other scripts a domain may have, only its registry knows."""
+    addresses = [place.format(chr(number)) for number in range(128)]
+
+    accepted = [normalized(address) for address in addresses if re.search(EMAIL, address)]
+
+    assert len(accepted) > 26
+    assert [as_address(address).addr_spec for address in accepted] == accepted
 
 
 async def test_a_domain_of_any_script_is_written_to(mailbox: MailServer) -> None:

@@ -9,14 +9,13 @@ from msgspec import Meta, Struct
 from mambo.schema import Input, Output, RequiredLine
 from mambo.users.models import LevelTag
 
-Email = Annotated[
-    str,
-    Meta(
-        max_length=254,
-        pattern=r"^\s*[^@\s\u0000-\u001f<>,;\"]+@[^@\s\u0000-\u001f<>,;\"]+\.[^@\s.\u0000-\u001f<>,;\"]+\s*$",
-        examples=["ana@example.com"],
-    ),
-]
+# What `adapters.mail` can write to: an atom or several before the @, behind it a domain, which may be of any script.
+ATOM = r"[A-Za-z0-9!#$%&'*+/=^_`{|}~-]+"
+LETTERS = r"[A-Za-z0-9\u00c0-\u1fff\u3040-\ud7ff]+"
+LABEL = rf"{LETTERS}(?:-+{LETTERS})*"
+EMAIL = rf"^\s*{ATOM}(?:\.{ATOM})*@(?:{LABEL}\.)+{LABEL}\s*$"
+
+Email = Annotated[str, Meta(max_length=254, pattern=EMAIL, examples=["ana@example.com"])]
 NewPassword = Annotated[str, Meta(min_length=8, max_length=128, examples=["back on two, forward on six"])]
 Password = Annotated[str, Meta(min_length=1, max_length=128)]
 
