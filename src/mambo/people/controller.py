@@ -1,11 +1,15 @@
 """A person's own profile."""
 
-from litestar import Controller, get, patch
+from typing import Any
+
+from litestar import Controller, Request, get, patch
+from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody
 
-from mambo.guards import Principal, requires_user
+from mambo.guards import Principal, principal_of, requires_user
 from mambo.openapi import raises
+from mambo.people.repository import ProfileReader, provide_profile_reader
 from mambo.people.schemas import Profile, ProfileChange
 from mambo.people.service import Accounts, provide_accounts
 from mambo.schema import as_struct
@@ -15,12 +19,14 @@ class ProfileController(Controller):
     path = "/api"
     tags = ("Profile",)
     guards = (requires_user,)
-    dependencies = {"accounts": Provide(provide_accounts)}
+    dependencies = {"accounts": Provide(provide_accounts), "profiles": Provide(provide_profile_reader)}
 
     @get(["/users/me", "/auth/me"])
-    async def get_profile(self, principal: NamedDependency[Principal], accounts: NamedDependency[Accounts]) -> Profile:
+    async def get_profile(
+        self, request: Request[Any, Any, Any], state: State, profiles: NamedDependency[ProfileReader]
+    ) -> Profile:
         """One's own profile."""
-        return as_struct(await accounts.get(principal.user_id), Profile)
+        return as_struct(await profiles.get(principal_of(request).user_id, state.clock()), Profile)
 
     @patch("/users/me", responses=raises(409, 502, 504))
     async def change_profile(

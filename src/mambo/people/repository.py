@@ -1,16 +1,19 @@
 """Questions about people that span their account, profile, subscription and active days."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from msgspec import Struct
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.db import Repository
+from mambo.db import Pool, Repository, Statement, given
 from mambo.game import rules
 from mambo.game.repository import newest_run
 from mambo.guards import Role
@@ -64,6 +67,19 @@ PEOPLE = (
 )
 
 
+ONE_PERSON = Statement(PEOPLE.where(User.id == given("user_id", sa.Uuid())))
+
+
+class ProfileReader:
+    """One's own account: asked whenever a client starts."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self, user_id: UUID, now: datetime) -> Person:
+        return to_person(await self._pool.one(ONE_PERSON, user_id=user_id), now)
+
+
 class PeopleRepository(Repository[User]):
     """Accounts, whole."""
 
@@ -97,11 +113,15 @@ class PeopleRepository(Repository[User]):
         return [to_person(row, now) for row in (await self.session.execute(query)).mappings()]
 
 
-def to_person(row: RowMapping, now: datetime) -> Person:
+def to_person(row: Mapping[str, Any] | RowMapping, now: datetime) -> Person:
     values = dict(row)
     today = rules.local_date(now, row["timezone"])
     streak = rules.current_streak(values.pop("first_day"), values.pop("last_day"), today)
-    return Person(**values, streak_count=streak)
+    return msgspec.convert(values | {"streak_count": streak}, Person)
+
+
+async def provide_profile_reader(state: State) -> ProfileReader:
+    return ProfileReader(state.pool)
 
 
 async def provide_people(session: NamedDependency[AsyncSession]) -> PeopleRepository:
