@@ -1,5 +1,6 @@
 """The composition root: what the app is made of, as a table of contents."""
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -101,6 +102,9 @@ def create_app(
             app.state.limits = Limits(counts, settings.limits, clock, lifts_loopback=not settings.is_production)
             if upkeep_seconds is not None:
                 stack.enter_context(running(upkeep_of(app.state), every=upkeep_seconds))
+            # What has been imported stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
             yield
 
     app = Litestar(

@@ -1,5 +1,6 @@
 """The database: base model, engine, the one session provider that commits, and what its errors mean to a person."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -129,13 +130,22 @@ class Pool:
         self._pool = pool
 
     async def all(self, statement: Statement, **values: Any) -> Sequence[Any]:  # noqa: ANN401 - column values
-        async with self._pool.acquire(timeout=POOL_WAIT_SECONDS) as connection:
+        async with self._connection() as connection:
             rows: Sequence[Any] = await connection.fetch(statement.sql, *statement.arguments(values))
             return rows
 
     async def one(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - a row, or None without
-        async with self._pool.acquire(timeout=POOL_WAIT_SECONDS) as connection:
+        async with self._connection() as connection:
             return await connection.fetchrow(statement.sql, *statement.arguments(values))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        async with asyncio.timeout(POOL_WAIT_SECONDS):  # asyncpg's own timeout would make a task for it
+            connection = await self._pool.acquire()
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
 
 
 @asynccontextmanager

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from uuid_utils.compat import uuid7
 
@@ -36,7 +35,8 @@ class RequestEnvelope:
     def __init__(self, app: "ASGIApp", *, is_production: bool) -> None:
         self.app = app
         self.log = request_log(is_production=is_production)
-        self.headers = SECURITY_HEADERS | (HSTS if is_production else {})
+        headers = SECURITY_HEADERS | (HSTS if is_production else {})
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -52,10 +52,10 @@ class RequestEnvelope:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableScopeHeaders.from_message(message)
-                headers["X-Request-Id"] = request_id
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
+                given = list(message.get("headers", ()))
+                names = {name.lower() for name, _ in given}
+                ours = ((name, value) for name, value in self.headers if name not in names)
+                message["headers"] = [*given, (b"x-request-id", request_id.encode()), *ours]
             await send(message)
             sent = perf_counter()
 

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
@@ -11,7 +11,7 @@ from mambo.guards import Principal, open_to_anyone, principal_of, requires_user
 from mambo.learning.schemas import Completion, LessonDetail, LessonView, Progress, WorldView
 from mambo.learning.service import Learning, Reading, provide_learning, provide_reading
 from mambo.openapi import raises
-from mambo.tagged import FOR_ANYONE, FOR_ONE, answer, answers
+from mambo.tagged import FOR_ANYONE, FOR_ONE, Answer, answer, answers, encode, hot_get, tagged_answers
 
 Here = NamedDependency[Reading]
 Asked = Request[Any, Any, Any]
@@ -23,13 +23,13 @@ class CatalogueController(Controller):
     guards = (open_to_anyone,)
     dependencies = {"reading": Provide(provide_reading)}
 
-    @get("/worlds", responses=answers(list[WorldView]))
-    async def list_worlds(self, request: Asked, reading: Here) -> Response[bytes]:
+    @hot_get("/worlds", responses=tagged_answers(list[WorldView]))
+    async def list_worlds(self, request: Asked, reading: Here) -> Answer:
         """Published courses in order, with one's own progress and locks."""
         return answer(request, await reading.get_worlds(), control_of(reading))
 
-    @get("/worlds/{world_id:uuid}/lessons", responses=answers(list[LessonView]) | raises(404))
-    async def list_lessons(self, request: Asked, world_id: FromPath[UUID], reading: Here) -> Response[bytes]:
+    @hot_get("/worlds/{world_id:uuid}/lessons", responses=tagged_answers(list[LessonView]) | raises(404))
+    async def list_lessons(self, request: Asked, world_id: FromPath[UUID], reading: Here) -> Answer:
         """The lessons of a course in order."""
         return answer(request, await reading.get_world_lessons(world_id), control_of(reading))
 
@@ -40,19 +40,19 @@ class LessonController(Controller):
     guards = (requires_user,)
     dependencies = {"reading": Provide(provide_reading), "learning": Provide(provide_learning)}
 
-    @get("/courses/lessons/{lesson_id:uuid}", responses=answers(LessonDetail) | raises(403, 404))
-    async def get_lesson(self, request: Asked, lesson_id: FromPath[UUID], reading: Here) -> Response[bytes]:
+    @hot_get("/courses/lessons/{lesson_id:uuid}", responses=tagged_answers(LessonDetail) | raises(403, 404))
+    async def get_lesson(self, request: Asked, lesson_id: FromPath[UUID], reading: Here) -> Answer:
         """A lesson with its neighbours in the course, and the newest comments."""
         return answer(request, await reading.get_lesson(lesson_id, principal_of(request)), FOR_ONE)
 
     @post(
         ["/courses/lessons/{lesson_id:uuid}/complete", "/progress/lessons/{lesson_id:uuid}/complete"],
         status_code=200,
-        responses=raises(403, 404, 409),
+        responses=answers(Completion) | raises(403, 404, 409),
     )
-    async def complete_lesson(self, request: Asked, lesson_id: FromPath[UUID], reading: Here) -> Completion:
+    async def complete_lesson(self, request: Asked, lesson_id: FromPath[UUID], reading: Here) -> Answer:
         """Complete a lesson; it pays once, and a boss battle completes by an approved submission alone."""
-        return await reading.complete(lesson_id, principal_of(request))
+        return Answer(encode(await reading.complete(lesson_id, principal_of(request))))
 
     @get("/progress/me")
     async def get_progress(
@@ -62,5 +62,5 @@ class LessonController(Controller):
         return await learning.get_progress(principal)
 
 
-def control_of(reading: Reading) -> str:
+def control_of(reading: Reading) -> bytes:
     return FOR_ANYONE if reading.visitor is None else FOR_ONE

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litestar import Controller, Request, get, patch
+from litestar import Controller, Request, patch
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody
@@ -13,6 +13,7 @@ from mambo.people.repository import ProfileReader, provide_profile_reader
 from mambo.people.schemas import Profile, ProfileChange
 from mambo.people.service import Accounts, provide_accounts
 from mambo.schema import as_struct
+from mambo.tagged import Answer, answers, encode, hot_get
 
 
 class ProfileController(Controller):
@@ -21,12 +22,12 @@ class ProfileController(Controller):
     guards = (requires_user,)
     dependencies = {"accounts": Provide(provide_accounts), "profiles": Provide(provide_profile_reader)}
 
-    @get(["/users/me", "/auth/me"])
+    @hot_get(["/users/me", "/auth/me"], responses=answers(Profile))
     async def get_profile(
         self, request: Request[Any, Any, Any], state: State, profiles: NamedDependency[ProfileReader]
-    ) -> Profile:
+    ) -> Answer:
         """One's own profile."""
-        return as_struct(await profiles.get(principal_of(request).user_id, state.clock()), Profile)
+        return Answer(encode(as_struct(await profiles.get(principal_of(request).user_id, state.clock()), Profile)))
 
     @patch("/users/me", responses=raises(409, 502, 504))
     async def change_profile(
