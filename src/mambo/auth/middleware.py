@@ -1,13 +1,12 @@
 """Reads the bearer token of each request and puts the person behind it into the scope."""
 
-from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from mambo.auth.tokens import SIGN_IN_AGAIN
 from mambo.errors import NotSignedIn
-from mambo.guards import Connection, Principal
+from mambo.guards import Principal
 
 IGNORES_TOKEN = "ignores_token"  # noqa: S105 - a route option, not a secret
 
@@ -20,14 +19,15 @@ class Authentication(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         scope["user"] = None
         if not scope["route_handler"].opt.get(IGNORES_TOKEN):
-            scope["user"] = await self._who(ASGIConnection(scope))
+            scope["user"] = await self._who(scope)
         await next_app(scope, receive, send)
 
-    async def _who(self, connection: Connection) -> Principal | None:
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    async def _who(self, scope: Scope) -> Principal | None:
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, token = header.decode("latin-1").partition(" ")
         if not scheme:
             return None
-        state = connection.app.state
+        state = scope["litestar_app"].state
         if scheme.lower() != "bearer":
             raise NotSignedIn(SIGN_IN_AGAIN)
         principal: Principal | None = await state.principals.get(token.strip(), state.clock())
