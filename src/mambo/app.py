@@ -32,7 +32,7 @@ from mambo.game.controller import GameController, get_rules
 from mambo.guards import provide_principal, provide_visitor
 from mambo.health import HealthController
 from mambo.learning.catalogue import Catalogue
-from mambo.learning.controller import CatalogueController, LessonController
+from mambo.learning.controller import CatalogueController, Doorstep, LessonController
 from mambo.learning.repository import CatalogueSource
 from mambo.limits.repository import PostgresCounts, RedisCounts
 from mambo.limits.service import Limits
@@ -168,7 +168,8 @@ def create_app(
         debug=False,
     )
     # Litestar's hooks miss unknown routes and preflights, so the envelope goes around all of it.
-    app.asgi_handler = RequestEnvelope(app.asgi_handler, is_production=settings.is_production)
+    doorstep = Doorstep(app.asgi_handler, app.state)
+    app.asgi_handler = RequestEnvelope(doorstep, is_production=settings.is_production)
     return app
 
 

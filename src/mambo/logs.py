@@ -7,16 +7,19 @@ import logging
 import logging.config
 import re
 import sys
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 from litestar.enums import ScopeType
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+log = structlog.get_logger("mambo.request")
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 SECURITY_HEADERS = {
@@ -34,7 +37,7 @@ class RequestEnvelope:
 
     def __init__(self, app: "ASGIApp", *, is_production: bool) -> None:
         self.app = app
-        self.log = request_log(is_production=is_production)
+        self.write = _write_json if is_production else _write_text
         headers = SECURITY_HEADERS | (HSTS if is_production else {})
         self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
@@ -63,7 +66,8 @@ class RequestEnvelope:
             await self.app(scope, receive, send_in_envelope)
         finally:
             # What is done in the background comes after the last message, and nobody waits for it.
-            _write_line(self.log, scope, status, (sent or perf_counter()) - started)
+            if scope.get("path_template") not in QUIET:
+                self.write(_line(scope, request_id, status, (sent or perf_counter()) - started))
 
 
 def _request_id(scope: "Scope") -> str:
@@ -72,35 +76,27 @@ def _request_id(scope: "Scope") -> str:
     return given if CLIENT_ID.fullmatch(given) else str(uuid7())
 
 
-def request_log(*, is_production: bool) -> Any:  # noqa: ANN401 - structlog's loggers are made to measure
-    """Where the line of each request goes: in production straight to standard error, for it is written so often."""
-    if not is_production:
-        return structlog.get_logger("mambo.request")
-    return structlog.wrap_logger(
-        structlog.BytesLogger(sys.stderr.buffer),
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=lambda line, **_: msgspec.json.encode(line)),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _write_line(log: Any, scope: "HTTPScope", status: int, seconds: float) -> None:  # noqa: ANN401 - see above
-    route = scope.get("path_template", "-")
+def _line(scope: "HTTPScope", request_id: str, status: int, seconds: float) -> dict[str, Any]:
     user = scope.get("user")
-    write = log.debug if route in QUIET else log.info
-    write(
-        "request",
-        method=scope["method"],
-        route=route,
-        status=status,
-        ms=round(seconds * 1000, 1),
-        user_id=str(user.user_id) if user else None,
-    )
+    return {
+        "method": scope["method"],
+        "route": scope.get("path_template", "-"),
+        "status": status,
+        "ms": round(seconds * 1000, 1),
+        "user_id": str(user.user_id) if user else None,
+        "request_id": request_id,
+    }
+
+
+def _write_json(line: dict[str, Any]) -> None:
+    """A line as the others are in production, straight to standard error: no other is written so often."""
+    line |= {"event": "request", "level": "info", "timestamp": datetime.now(UTC)}
+    sys.stderr.buffer.write(msgspec.json.encode(line) + b"\n")
+    sys.stderr.buffer.flush()
+
+
+def _write_text(line: dict[str, Any]) -> None:
+    log.info("request", **line)
 
 
 def configure_logging(*, is_production: bool) -> None:

@@ -5,7 +5,6 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
@@ -60,10 +59,10 @@ def tag_of(*parts: bytes) -> str:
     return f'"{blake2b(b"|".join(parts), digest_size=16).hexdigest()}"'
 
 
-def answer(request: Request[Any, Any, Any], tagged: Tagged, cache_control: bytes) -> Answer:
+def answer(scope: Scope, tagged: Tagged, cache_control: bytes) -> Answer:
     """The body, or 304 where `If-None-Match` names its tag."""
     headers = ((b"etag", tagged.tag.encode()), (b"cache-control", cache_control), (b"vary", b"Authorization"))
-    wanted = next((value for name, value in request.scope["headers"] if name == b"if-none-match"), None)
+    wanted = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
     if wanted is not None and is_named(tagged.tag, wanted.decode("latin-1")):
         return Answer(b"", *headers, status=304)
     return Answer(tagged.body, *headers)

@@ -133,11 +133,13 @@ class Catalogue:
         self._rebuilds = 0
         self._looked_at = -seconds
 
+    def fresh(self) -> Snapshot | None:
+        """The catalogue as it stood at most a second ago; None when nobody has looked since."""
+        return self._snapshot if monotonic() - self._looked_at < self._seconds else None
+
     async def current(self) -> Snapshot:
         """The catalogue as it stood at most a second ago."""
-        if monotonic() - self._looked_at >= self._seconds:
-            return await self.at(await self._source.get_revision())
-        return self._snapshot
+        return self.fresh() or await self.at(await self._source.get_revision())
 
     async def at(self, revision: int | None) -> Snapshot:
         """The catalogue as it stood when a statement, which has just been answered, saw this revision; or newer."""
