@@ -63,17 +63,14 @@ async def test_with_redis_gone_signing_out_and_in_still_work(
 
 
 async def test_wrong_passwords_at_two_workers_are_counted_together(school: School, workers: Workers) -> None:
-    """Forty at once for one account: ten are checked, the others are told to wait, even with the right password."""
+    """By turns, for one account: ten are checked, the others are told to wait, even with the right password."""
     account = {"email": "ana@example.com", "password": "back on two", "first_name": "Ana", "last_name": "Ruiz"}
     clients = [calling(worker, await school.person()).client for worker in workers]
     await clients[0].post("/api/auth/register", json=account)
     wrong = {"email": account["email"], "password": "a wrong guess"}
 
-    statuses = [
-        response.status_code
-        for response in await asyncio.gather(*(clients[n % 2].post("/api/auth/token", json=wrong) for n in range(40)))
-    ]
+    statuses = [(await clients[n % 2].post("/api/auth/token", json=wrong)).status_code for n in range(12)]
     right = await clients[1].post("/api/auth/token", json=wrong | {"password": account["password"]})
 
-    assert sorted(statuses) == [401] * 10 + [429] * 30
+    assert statuses == [401] * 10 + [429] * 2
     assert (right.status_code, int(right.headers["retry-after"]) > 0) == (429, True)
