@@ -86,6 +86,7 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
     return load_settings(
         {
             "DATABASE_URL": database_url,
+            "DATABASE_POOL_SIZE": "6",  # several apps share a server of a hundred connections
             "SECRET_KEY": "a-key-for-the-tests-that-is-long-enough",
             "MAMBO_DATA_DIR": str(tmp_path_factory.mktemp("data_dir")),
         }

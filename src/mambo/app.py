@@ -89,7 +89,7 @@ def create_app(
             stack.push_async_callback(engine.dispose)
             stack.callback(passwords.close)
             app.state.pool = await stack.enter_async_context(
-                db.open_pool(settings.database_url, size=settings.database_pool_size)
+                db.open_pool(settings.database_url, size=(settings.database_pool_size + 1) // 2)
             )
             app.state.catalogue = Catalogue(CatalogueSource(app.state.pool), seconds=memory_seconds)
             app.state.principals = Principals(app.state.pool, app.state.token_maker.access, seconds=memory_seconds)

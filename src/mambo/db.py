@@ -1,8 +1,8 @@
 """The database: base model, engine, the one session provider that commits, and what its errors mean to a person."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from enum import Enum
 from functools import cache
@@ -120,6 +120,9 @@ class Statement:
         return [values[name] if constant is None else constant for name, constant in self._arguments]
 
 
+Reader = Callable[..., Awaitable[Any]]
+
+
 class Pool:
     """Single statements outside a request's transaction, straight on asyncpg: a tenth of what a session costs.
 
@@ -130,37 +133,55 @@ class Pool:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", size: int) -> None:
         self._pool, self._places = pool, asyncio.Semaphore(size)
         self._idle: list[Any] = []
+        self._leaving: set[asyncio.Future[None]] = set()
 
     async def all(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - rows of column values
-        return await self._run("fetch", statement, values)
+        async with self._connection() as connection:
+            return await connection.fetch(statement.sql, *statement.arguments(values))
 
     async def one(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - a row, or None without
-        return await self._run("fetchrow", statement, values)
+        async with self._connection() as connection:
+            return await connection.fetchrow(statement.sql, *statement.arguments(values))
 
-    async def _run(self, method: str, statement: Statement, values: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
-        arguments = statement.arguments(values)
+    @asynccontextmanager
+    async def moment(self) -> AsyncIterator[Reader]:
+        """Statements that all see the database as it was at the first of them."""
+        async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+
+            async def read(statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - rows of column values
+                return await connection.fetch(statement.sql, *statement.arguments(values))
+
+            yield read
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
         await self._wait()
         try:
             connection = await self._take()
             try:
-                result = await getattr(connection, method)(statement.sql, *arguments)
-            except BaseException as error:
-                if not isinstance(error, asyncpg.PostgresError):  # what it is in the middle of, nobody knows
-                    connection.terminate()
-                raise
-            finally:
+                yield connection
+            except (asyncpg.PostgresError, KeyError):
                 self._idle.append(connection)
-            return result
+                raise
+            except BaseException:  # asyncpg may have to stop a statement first, which can take as long as it will
+                leaving = asyncio.ensure_future(self._pool.release(connection))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
+                raise
+            else:
+                self._idle.append(connection)
         finally:
             self._places.release()
 
     async def _take(self) -> Any:  # noqa: ANN401 - asyncpg's proxy of a connection
         while self._idle:
             connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-            await self._pool.release(connection)
-        return await self._pool.acquire()
+            with suppress(asyncpg.InterfaceError):  # asyncpg has taken it back, for it is closed
+                if not connection.is_closed():
+                    return connection
+                await self._pool.release(connection)
+        async with asyncio.timeout(POOL_WAIT_SECONDS):
+            return await self._pool.acquire()
 
     async def _wait(self) -> None:
         if not self._places.locked():
@@ -170,8 +191,15 @@ class Pool:
             await self._places.acquire()
 
     async def close(self) -> None:
-        while self._idle:
-            await self._pool.release(self._idle.pop())
+        """Give all connections back, and end them; one that does not end in time is cut."""
+        for connection in self._idle:
+            with suppress(asyncpg.InterfaceError):
+                await self._pool.release(connection)
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
 
 
 @asynccontextmanager
@@ -180,12 +208,11 @@ async def open_pool(url: str, *, size: int) -> AsyncIterator[Pool]:
     _, options = DIALECT.create_connect_args(sa.make_url(url))
     options.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own
     timeouts = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
-    async with asyncpg.create_pool(**options, **timeouts, min_size=0, max_size=size) as connections:
-        pool = Pool(connections, size)
-        try:
-            yield pool
-        finally:
-            await pool.close()
+    pool = Pool(await asyncpg.create_pool(**options, **timeouts, min_size=0, max_size=size), size)
+    try:
+        yield pool
+    finally:
+        await pool.close()
 
 
 def alembic_config(url: str) -> Config:

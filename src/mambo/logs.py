@@ -28,6 +28,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+VARY = (b"vary", b"Authorization")  # beside the one that Litestar sets for other sites
 HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 QUIET = frozenset({"/health", "/health/live", "/health/ready"})
 
@@ -58,7 +59,7 @@ class RequestEnvelope:
                 given = list(message.get("headers", ()))
                 names = {name.lower() for name, _ in given}
                 ours = ((name, value) for name, value in self.headers if name not in names)
-                message["headers"] = [*given, (b"x-request-id", request_id.encode()), *ours]
+                message["headers"] = [*given, (b"x-request-id", request_id.encode()), VARY, *ours]
             await send(message)
             sent = perf_counter()
 

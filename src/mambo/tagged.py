@@ -30,11 +30,9 @@ class Answer:
 
     def __init__(self, body: bytes, *headers: tuple[bytes, bytes], status: int = 200) -> None:
         self.body, self.status = body, status
-        self.headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *headers,
-        ]
+        self.headers = list(headers)
+        if body:
+            self.headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
@@ -61,7 +59,7 @@ def tag_of(*parts: bytes) -> str:
 
 def answer(scope: Scope, tagged: Tagged, cache_control: bytes) -> Answer:
     """The body, or 304 where `If-None-Match` names its tag."""
-    headers = ((b"etag", tagged.tag.encode()), (b"cache-control", cache_control), (b"vary", b"Authorization"))
+    headers = ((b"etag", tagged.tag.encode()), (b"cache-control", cache_control))
     wanted = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
     if wanted is not None and is_named(tagged.tag, wanted.decode("latin-1")):
         return Answer(b"", *headers, status=304)

@@ -13,9 +13,10 @@ from litestar.params import HeaderParameter, QueryParameter
 from mambo.game.repository import LeaderboardRepository, LedgerRepository, provide_leaderboard, provide_ledger
 from mambo.game.rules import week_of
 from mambo.game.schemas import Leader, Rules, StreakView, XpRow
-from mambo.game.service import Game, is_named, provide_game, published_rules
+from mambo.game.service import Game, provide_game, published_rules
 from mambo.guards import Principal, open_to_anyone, requires_user
 from mambo.schema import Page, as_struct
+from mambo.tagged import is_named
 from mambo.users.models import public_name
 
 RULES_KEPT_SECONDS = 300

@@ -1,6 +1,5 @@
 """A learner's streak, an admin's corrections, and the published rules with their tag."""
 
-import re
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -78,11 +77,6 @@ def published_rules() -> tuple[Rules, str]:
     """The rules, and the tag of these very bytes."""
     published = Rules()
     return published, f'"{sha256(msgspec.json.encode(published)).hexdigest()[:32]}"'
-
-
-def is_named(tag: str, if_none_match: str) -> bool:
-    """Whether the header names the tag: alone, in a list, weakly, or with `*` as any other."""
-    return if_none_match.strip() == "*" or tag in re.findall(r'"[^"]*"', if_none_match)
 
 
 async def provide_game(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Game:

@@ -86,7 +86,7 @@ class WorldEntry:
         return self._head + end
 
     def percentage(self, completed: int) -> float:
-        return round(100 * completed / len(self.lessons), 1) if self.lessons else 0.0
+        return percentage_of(completed, len(self.lessons))
 
     def lessons_for(self, reader: Reader, completed: set[UUID]) -> Tagged:
         """The lessons in order, as a list of `LessonView`."""
@@ -130,7 +130,7 @@ class Catalogue:
         self._source, self._seconds = source, seconds
         self._snapshot = Snapshot(NONE_YET, [])
         self._rebuilding = asyncio.Lock()
-        self._rebuilds = 0
+        self._begun = self._succeeded = 0  # rebuilds, by number
         self._looked_at = -seconds
 
     def fresh(self) -> Snapshot | None:
@@ -143,34 +143,37 @@ class Catalogue:
 
     async def at(self, revision: int | None) -> Snapshot:
         """The catalogue as it stood when a statement, which has just been answered, saw this revision; or newer."""
-        rebuilds, self._looked_at = self._rebuilds, monotonic()
+        begun, looked_at = self._begun, monotonic()
         if self._snapshot.revision != revision:
             async with self._rebuilding:
                 # A rebuild that began since then is new enough.
-                if self._rebuilds == rebuilds:
-                    self._rebuilds += 1
+                if self._snapshot.revision != revision and self._succeeded <= begun:
+                    self._begun = number = self._begun + 1
                     self._snapshot = await self._rebuild()
+                    self._succeeded = number
+        self._looked_at = max(self._looked_at, looked_at)
         return self._snapshot
 
     async def _rebuild(self) -> Snapshot:
-        # The revision is read first: what is read after it is at least as new, and if newer, will be read again.
-        revision = await self._source.get_revision()
-        worlds = await self._source.get_worlds()
-        places = await self._source.get_places()
         kept = {id_: lesson for id_, (lesson, _) in self._snapshot.lessons.items()}
-        versions = {place.id: place.version for place in places}
-        stale = [id_ for id_, version in versions.items() if id_ not in kept or kept[id_].version != version]
-        fresh = {row.id: LessonEntry(row, versions[row.id]) async for row in self._source.get_lessons(stale)}
+        async with self._source.moment() as source:
+            revision, worlds, places = await source.get_revision(), await source.get_worlds(), await source.get_places()
+            versions = {place.id: place.version for place in places}
+            stale = [id_ for id_, version in versions.items() if id_ not in kept or kept[id_].version != version]
+            fresh = {row.id: LessonEntry(row, versions[row.id]) async for row in source.get_lessons(stale)}
         lessons: dict[UUID, list[LessonEntry]] = {world.id: [] for world in worlds}
         for place in places:
-            entry = fresh.get(place.id) or kept.get(place.id)
-            if entry is not None and place.world_id in lessons:
-                lessons[place.world_id].append(entry)
+            lessons[place.world_id].append(fresh.get(place.id) or kept[place.id])
         for neighbours in lessons.values():
             ids = [None, *(lesson.row.id for lesson in neighbours), None]
             for lesson, previous, following in zip(neighbours, ids, ids[2:], strict=False):
                 lesson.previous, lesson.next = previous, following
         return Snapshot(revision, [WorldEntry(row, lessons[row.id]) for row in worlds])
+
+
+def percentage_of(completed: int, lesson_count: int) -> float:
+    """How much is done; what is counted a moment apart from the lessons is never more than all."""
+    return round(100 * min(completed, lesson_count) / lesson_count, 1) if lesson_count else 0.0
 
 
 def reader_of(visitor: Principal | None, access: Access) -> Reader:

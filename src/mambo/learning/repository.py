@@ -1,6 +1,7 @@
 """Questions about courses as one learner sees them."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import cast
 from uuid import UUID
@@ -16,7 +17,7 @@ from uuid_utils.compat import uuid7
 from mambo.comments.models import Comment
 from mambo.courses.models import CatalogueRevision, Difficulty, Lesson, World, in_course_order
 from mambo.courses.schemas import LessonContent
-from mambo.db import Pool, Repository, Statement, given
+from mambo.db import Pool, Reader, Repository, Statement, given
 from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import PAYING, Standing, newest_run
 from mambo.game.rules import local_date
@@ -131,19 +132,36 @@ class CatalogueSource:
         """A number that is another one after every change; None before the first."""
         return cast("int | None", (await self._pool.one(NEWEST))["revision"])
 
+    @asynccontextmanager
+    async def moment(self) -> AsyncIterator["CatalogueMoment"]:
+        """All of it as it was at one moment."""
+        async with self._pool.moment() as read:
+            yield CatalogueMoment(read)
+
+
+class CatalogueMoment:
+    """The catalogue in the database at one moment."""
+
+    def __init__(self, read: Reader) -> None:
+        self._read = read
+
+    async def get_revision(self) -> int | None:
+        [row] = await self._read(NEWEST)
+        return cast("int | None", row["revision"])
+
     async def get_worlds(self) -> list[WorldRow]:
         """All courses in order, drafts too."""
-        rows = await self._pool.all(WORLDS)
+        rows = await self._read(WORLDS)
         return [WorldRow(**dict(row) | {"difficulty": Difficulty(row["difficulty"])}) for row in rows]
 
     async def get_places(self) -> list[LessonPlace]:
         """Every lesson, in order."""
-        return [LessonPlace(*row) for row in await self._pool.all(PLACES)]
+        return [LessonPlace(*row) for row in await self._read(PLACES)]
 
     async def get_lessons(self, ids: list[UUID]) -> AsyncIterator[LessonRow]:
         """These lessons, a batch at a time, so that others have their turn."""
         for start in range(0, len(ids), BATCH):
-            for row in await self._pool.all(LESSONS, ids=ids[start : start + BATCH]):
+            for row in await self._read(LESSONS, ids=ids[start : start + BATCH]):
                 values = dict(row)
                 content = values["content_json"]
                 values["content_json"] = content and msgspec.json.decode(content, type=LessonContent)

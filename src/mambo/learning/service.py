@@ -17,7 +17,7 @@ from mambo.courses.rules import Access, access_of
 from mambo.errors import Conflict, NotFound
 from mambo.game.rules import level_of, xp_of_level
 from mambo.guards import Principal
-from mambo.learning.catalogue import Catalogue, LessonEntry, Snapshot, WorldEntry, reader_of
+from mambo.learning.catalogue import Catalogue, LessonEntry, Snapshot, WorldEntry, percentage_of, reader_of
 from mambo.learning.repository import CatalogueRepository, Paid, ProgressRepository, Stage
 from mambo.learning.schemas import Completion, NextLesson, Progress, WorldProgress, WorldStage
 from mambo.tagged import Tagged
@@ -127,17 +127,13 @@ class Learning:
         )
 
 
-def percentage(completed: int, lesson_count: int) -> float:
-    return round(100 * completed / lesson_count, 1) if lesson_count else 0.0
-
-
 def progress(world_id: UUID, lesson_count: int, completed: int) -> dict[str, Any]:
     """The fields of a `WorldProgress`."""
     return {
         "id": world_id,
         "lesson_count": lesson_count,
         "completed_count": completed,
-        "progress_percentage": percentage(completed, lesson_count),
+        "progress_percentage": percentage_of(completed, lesson_count),
         "is_complete": 0 < lesson_count == completed,
     }
 
