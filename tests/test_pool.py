@@ -328,8 +328,11 @@ async def test_a_pool_that_is_closed_leaves_no_backend(settings: Settings, onloo
     await onlooker.gone(pids)
 
 
-async def test_closing_waits_for_a_statement_and_no_longer(settings: Settings, onlooker: Onlooker) -> None:
-    """It ends, though a connection comes back only then."""
+async def test_closing_lets_a_statement_end_and_then_ends(
+    settings: Settings, onlooker: Onlooker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a connection comes back only then."""
+    monkeypatch.setattr(db, "COMMAND_SECONDS", 1)
     async with asyncio.timeout(PATIENCE_SECONDS), db.open_pool(settings.database_url, size=SIZE) as pool:
         pids = await backends(pool)
         asked = asyncio.create_task(pool.one(SLOW, seconds=0.3))
