@@ -4,11 +4,13 @@ import json
 import logging
 from time import perf_counter
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from litestar import Litestar, Response, get
 from litestar.background_tasks import BackgroundTask
+from litestar.types import Message, Receive, Scope, Send
 
 from factories import School
 from mambo.logs import RequestEnvelope, configure_logging
@@ -117,3 +119,35 @@ def test_production_logs_json_and_development_text(capsys: pytest.CaptureFixture
     assert "ZeroDivisionError" in line["exception"]
     assert "it failed" in development[0]
     assert CANARY not in production + "".join(development)
+
+
+async def test_in_production_the_line_is_json_on_standard_error(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """It holds what the others hold; health checks write none, and a client's id that is no plain token is not kept."""
+
+    async def teapot(scope: Scope, _receive: Receive, send: Send) -> None:
+        scope["path_template"] = scope["path"]
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    envelope = RequestEnvelope(teapot, is_production=True)
+
+    for path, given in (("/health", "request-1"), ("/tea", "request-2"), ("/tea", "no plain token")):
+        await envelope(scope_of(path, given), nothing_to_receive, nobody_listens)
+
+    first, second = map(json.loads, capfdbinary.readouterr().err.splitlines())
+    assert first.keys() == {"event", "level", "timestamp", "method", "route", "status", "ms", "user_id", "request_id"}
+    assert (first["route"], first["status"], first["request_id"]) == ("/tea", 418, "request-2")
+    assert first["timestamp"].endswith("Z")
+    assert UUID(second["request_id"]).version == 7
+
+
+def scope_of(path: str, request_id: str) -> Any:
+    headers = [(b"x-request-id", request_id.encode())]
+    return {"type": "http", "method": "GET", "path": path, "headers": headers, "state": {}}
+
+
+async def nothing_to_receive() -> Any:
+    raise AssertionError
+
+
+async def nobody_listens(_message: Message) -> None: ...

@@ -113,6 +113,7 @@ class Statement:
     def __init__(self, statement: ClauseElement) -> None:
         compiled = cast("SQLCompiler", statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True}))
         self.sql = str(compiled)
+        # A constant has its value here, and what is given with each call has none.
         self._arguments = [(name, compiled.params[name]) for name in compiled.positiontup or ()]
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
@@ -120,11 +121,11 @@ class Statement:
         return [values[name] if constant is None else constant for name, constant in self._arguments]
 
 
-Reader = Callable[..., Awaitable[Any]]
+Read = Callable[..., Awaitable[Any]]
 
 
 class Pool:
-    """Single statements outside a request's transaction, straight on asyncpg: a tenth of what a session costs.
+    """Single statements outside a request's transaction, straight on asyncpg, for a fraction of what a session costs.
 
     Whoever holds a session's connection may wait for one of these, and never the other way round. Connections come from
     asyncpg's pool and stay here, for to take one there and give it back costs more than a statement.
@@ -136,15 +137,17 @@ class Pool:
         self._leaving: set[asyncio.Future[None]] = set()
 
     async def all(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - rows of column values
+        arguments = statement.arguments(values)
         async with self._connection() as connection:
-            return await connection.fetch(statement.sql, *statement.arguments(values))
+            return await connection.fetch(statement.sql, *arguments)
 
     async def one(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - a row, or None without
+        arguments = statement.arguments(values)
         async with self._connection() as connection:
-            return await connection.fetchrow(statement.sql, *statement.arguments(values))
+            return await connection.fetchrow(statement.sql, *arguments)
 
     @asynccontextmanager
-    async def moment(self) -> AsyncIterator[Reader]:
+    async def moment(self) -> AsyncIterator[Read]:
         """Statements that all see the database as it was at the first of them."""
         async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
 
@@ -160,7 +163,7 @@ class Pool:
             connection = await self._take()
             try:
                 yield connection
-            except (asyncpg.PostgresError, KeyError):
+            except asyncpg.PostgresError:
                 self._idle.append(connection)
                 raise
             except BaseException:  # asyncpg may have to stop a statement first, which can take as long as it will

@@ -18,8 +18,10 @@ from factories import Caller, School
 from mambo.app import create_app
 from mambo.courses.models import CatalogueRevision, Lesson, Level, World
 from mambo.guards import Role
+from mambo.learning.catalogue import percentage_of
 from mambo.learning.models import LessonCompletion
 from mambo.learning.repository import BATCH, LESSONS, PLACES
+from mambo.learning.service import progress
 from mambo.settings import Settings
 from quizzes.test_answering import QUIZ, waiting
 
@@ -441,7 +443,7 @@ async def test_what_is_read_is_of_one_moment(school: School, remembering: Litest
 
 
 async def test_no_more_than_everything_is_completed(school: School, remembering: Litestar, course: Course) -> None:
-    """A lesson is deleted between the learner's own statement and the reading of the course."""
+    """A lesson is deleted while the course is read for a learner who has completed all."""
     learner = calling(remembering, await school.person())
     for lesson in course.lessons:
         await learner.post(f"{lesson_page(lesson)}/complete")
@@ -454,6 +456,14 @@ async def test_no_more_than_everything_is_completed(school: School, remembering:
         await session.execute(sa.delete(Lesson).where(Lesson.id == course.lessons[0].id))
 
     assert (await reading).json()[0]["progress_percentage"] == 100.0
+
+
+def test_of_lessons_that_have_just_been_deleted_no_completion_counts() -> None:
+    """Completions are counted by a statement of their own, a moment before the lessons."""
+    told = progress(UUID(int=1), 3, 4)
+
+    assert (told["completed_count"], told["progress_percentage"], told["is_complete"]) == (3, 100.0, True)
+    assert percentage_of(4, 3) == 100.0
 
 
 # Whose it is
@@ -527,3 +537,19 @@ async def test_what_is_encoded_for_one_kind_of_reader_never_goes_to_another(
         "learner": [],
         "visitor": [],
     }
+
+
+async def test_content_that_nobody_can_read_troubles_its_own_course_alone(
+    school: School, remembering: Litestar, course: Course
+) -> None:
+    """It is refused when it is written; this one was written past the API."""
+    other = await school.world(lessons=1)
+    async with school.sessions.begin() as session:
+        broken = sa.update(Lesson).where(Lesson.world_id == other.id).values(content_json={"quiz": "none"})
+        await session.execute(broken)
+    learner = calling(remembering, await school.person())
+
+    statuses = [(await learner.get(path)).status_code for path in (WORLDS, lessons_of(course.world), lessons_of(other))]
+
+    assert statuses[:2] == [200, 200]
+    assert statuses[2] >= 400

@@ -1,14 +1,12 @@
 """`/api/progress/{xp,streak}`, the leaderboard, and the rules of the game."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from litestar import Controller, Response, get
-from litestar.datastructures import CacheControlHeader
+from litestar import Controller, Request, get
 from litestar.di import NamedDependency, Provide
-from litestar.openapi import ResponseSpec
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import QueryParameter
 
 from mambo.game.repository import LeaderboardRepository, LedgerRepository, provide_leaderboard, provide_ledger
 from mambo.game.rules import week_of
@@ -16,10 +14,10 @@ from mambo.game.schemas import Leader, Rules, StreakView, XpRow
 from mambo.game.service import Game, provide_game, published_rules
 from mambo.guards import Principal, open_to_anyone, requires_user
 from mambo.schema import Page, as_struct
-from mambo.tagged import is_named
+from mambo.tagged import Answer, answer, tagged_answers
 from mambo.users.models import public_name
 
-RULES_KEPT_SECONDS = 300
+RULES_KEPT = b"public, max-age=300"
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
@@ -74,17 +72,7 @@ class GameController(Controller):
         ]
 
 
-@get(
-    "/api/game/rules",
-    tags=["Game"],
-    guards=[open_to_anyone],
-    cache_control=CacheControlHeader(public=True, max_age=RULES_KEPT_SECONDS),
-    responses={304: ResponseSpec(None, description="The client has them: `If-None-Match` names their `ETag`")},
-)
-async def get_rules(
-    if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
-) -> Response[Rules | None]:
+@get("/api/game/rules", tags=["Game"], guards=[open_to_anyone], responses=tagged_answers(Rules))
+async def get_rules(request: Request[Any, Any, Any]) -> Answer:
     """The rules of the game."""
-    published, tag = published_rules()
-    is_known = is_named(tag, if_none_match or "")
-    return Response(None if is_known else published, status_code=304 if is_known else 200, headers={"ETag": tag})
+    return answer(request.scope, published_rules(), RULES_KEPT)

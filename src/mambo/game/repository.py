@@ -69,6 +69,19 @@ PAYING = """
         SET xp = weekly_xp.xp + excluded.xp, reached_at = greatest(weekly_xp.reached_at, excluded.reached_at)
     )
 """
+# The same for the local day `day` of whoever is in `learner`, which counts once, and not before one that counts.
+COUNTING = """
+    counted AS (
+        INSERT INTO activity_day (user_id, local_date, reason) SELECT user_id, :day, :day_reason FROM learner
+        WHERE NOT EXISTS (
+            SELECT FROM activity_day WHERE activity_day.user_id = learner.user_id AND local_date >= :day
+        )
+        ON CONFLICT DO NOTHING
+    )
+"""
+DAY_COUNTED = sa.text(f"""
+    WITH learner AS (SELECT user_id FROM user_profile WHERE user_id = :user_id), {COUNTING} SELECT user_id FROM learner
+""").bindparams(sa.bindparam("day", type_=sa.Date()))  # noqa: S608 - our own words
 PAYMENT = sa.text(f"""
     WITH learner AS (SELECT user_id FROM user_profile WHERE user_id = :user_id FOR NO KEY UPDATE), {PAYING}
     SELECT user_id FROM paid
@@ -160,10 +173,7 @@ class ActivityRepository(Repository[ActivityDay]):
             sa.select(UserProfile.timezone).where(UserProfile.user_id == user_id).with_for_update(key_share=True)
         )
         day = rules.local_date(at, timezone or "UTC")
-        counted = sa.exists().where(ActivityDay.user_id == user_id, ActivityDay.local_date >= day)
-        row = {"user_id": user_id, "local_date": day, "reason": reason}
-        values = sa.select(*(sa.literal(value) for value in row.values())).where(~counted)
-        await self.session.execute(insert(ActivityDay).from_select(list(row), values))
+        await self.session.execute(DAY_COUNTED, {"user_id": user_id, "day": day, "day_reason": reason})
 
     async def get_runs(self, user_id: UUID) -> Sequence[sa.Row[date, date]]:
         """The first and the last day of each run of active days, in order.

@@ -2,10 +2,8 @@
 
 from datetime import datetime
 from functools import cache
-from hashlib import sha256
 from uuid import UUID
 
-import msgspec
 from litestar.di import NamedDependency
 from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +16,7 @@ from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.schemas import Adjusted, Adjustment, Rules, StreakDay, StreakView, XpRow
 from mambo.guards import Principal
 from mambo.schema import as_struct
+from mambo.tagged import Tagged, encode, tag_of
 
 
 class Game:
@@ -73,10 +72,9 @@ class Game:
 
 
 @cache
-def published_rules() -> tuple[Rules, str]:
-    """The rules, and the tag of these very bytes."""
-    published = Rules()
-    return published, f'"{sha256(msgspec.json.encode(published)).hexdigest()[:32]}"'
+def published_rules() -> Tagged:
+    body = encode(Rules())
+    return Tagged(body, tag_of(body))
 
 
 async def provide_game(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Game:

@@ -15,12 +15,12 @@ from msgspec import structs
 from mambo.comments.schemas import CommentView
 from mambo.courses import rules
 from mambo.courses.rules import Access
+from mambo.courses.schemas import LessonContent
 from mambo.guards import Principal
 from mambo.learning.repository import CatalogueSource, LessonRow, WorldRow
 from mambo.learning.schemas import LessonView, WorldView
-from mambo.tagged import Tagged, tag_of
+from mambo.tagged import Tagged, encode, tag_of
 
-encode = msgspec.json.Encoder().encode
 FROM_ROW = tuple(name for name in LessonView.__struct_fields__ if name in LessonRow.__struct_fields__)
 WORLD_FROM_ROW = tuple(name for name in WorldView.__struct_fields__ if name in WorldRow.__struct_fields__)
 NONE_YET = -1
@@ -44,14 +44,20 @@ class LessonEntry:
         self.next: UUID | None = None
         self._encoded: dict[Reader, tuple[bytes, bytes]] = {}
 
+    @cached_property
+    def content(self) -> LessonContent | None:
+        """What the lesson holds, read when first asked for: one that nobody can read troubles no other lesson."""
+        stored = self.row.content_json
+        return None if stored is None else msgspec.json.decode(stored, type=LessonContent)
+
     @property
     def has_quiz(self) -> bool:
-        return self.row.content_json is not None and bool(self.row.content_json.quiz)
+        return self.content is not None and bool(self.content.quiz)
 
     def encoded(self, reader: Reader) -> tuple[bytes, bytes]:
         """A `LessonView` as JSON: not completed, and completed."""
         if reader not in self._encoded:
-            view = view_of(self.row, reader)
+            view = view_of(self.row, self.content if reader is not Reader.LOCKED_OUT else None, reader)
             self._encoded[reader] = (encode(view), encode(structs.replace(view, is_completed=True)))
         return self._encoded[reader]
 
@@ -182,13 +188,14 @@ def reader_of(visitor: Principal | None, access: Access) -> Reader:
     return Reader.STAFF if visitor is not None and visitor.is_staff else Reader.LEARNER
 
 
-def view_of(row: LessonRow, reader: Reader) -> LessonView:
+def view_of(row: LessonRow, content: LessonContent | None, reader: Reader) -> LessonView:
     """What a reader sees of a lesson: nothing worth paying for when locked out, no quiz answers but for staff."""
     fields = {name: getattr(row, name) for name in FROM_ROW}
     fields["duration_minutes"] = rules.minutes_of(row.duration_minutes, row.duration_seconds)
     fields["video_url"] = row.video_url or ""
+    fields["content_json"] = content
     if reader is Reader.LOCKED_OUT:
-        fields |= {"video_url": "", "content_json": None, "mux_playback_id": None, "mux_asset_id": None}
-    elif reader is Reader.LEARNER and row.content_json is not None:
-        fields["content_json"] = rules.without_answers(row.content_json)
+        fields |= {"video_url": "", "mux_playback_id": None, "mux_asset_id": None}
+    elif reader is Reader.LEARNER and content is not None:
+        fields["content_json"] = rules.without_answers(content)
     return LessonView(**fields, is_completed=False, is_locked=reader is Reader.LOCKED_OUT)

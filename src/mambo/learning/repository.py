@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,10 +15,9 @@ from uuid_utils.compat import uuid7
 
 from mambo.comments.models import Comment
 from mambo.courses.models import CatalogueRevision, Difficulty, Lesson, World, in_course_order
-from mambo.courses.schemas import LessonContent
-from mambo.db import Pool, Reader, Repository, Statement, given
+from mambo.db import Pool, Read, Repository, Statement, given
 from mambo.game.models import ActivityReason, XpKind
-from mambo.game.repository import PAYING, Standing, newest_run
+from mambo.game.repository import COUNTING, PAYING, Standing, newest_run
 from mambo.game.rules import local_date
 from mambo.learning.models import LessonCompletion
 from mambo.quizzes.models import QuizAttempt
@@ -76,7 +74,7 @@ class WorldRow(Struct, frozen=True):
 
 
 class LessonRow(Struct, frozen=True):
-    """A lesson as it is stored."""
+    """A lesson as it is stored; `content_json` is still text."""
 
     id: UUID
     world_id: UUID
@@ -91,7 +89,7 @@ class LessonRow(Struct, frozen=True):
     is_boss_battle: bool
     duration_minutes: int | None
     thumbnail_url: str | None
-    content_json: LessonContent | None
+    content_json: str | None
     mux_playback_id: str | None
     mux_asset_id: str | None
     duration_seconds: float | None
@@ -142,7 +140,7 @@ class CatalogueSource:
 class CatalogueMoment:
     """The catalogue in the database at one moment."""
 
-    def __init__(self, read: Reader) -> None:
+    def __init__(self, read: Read) -> None:
         self._read = read
 
     async def get_revision(self) -> int | None:
@@ -162,10 +160,7 @@ class CatalogueMoment:
         """These lessons, a batch at a time, so that others have their turn."""
         for start in range(0, len(ids), BATCH):
             for row in await self._read(LESSONS, ids=ids[start : start + BATCH]):
-                values = dict(row)
-                content = values["content_json"]
-                values["content_json"] = content and msgspec.json.decode(content, type=LessonContent)
-                yield LessonRow(**values)
+                yield LessonRow(*row)
 
 
 USER_ID, WORLD_ID, LESSON_ID = (given(name, sa.Uuid()) for name in ("user_id", "world_id", "lesson_id"))
@@ -212,12 +207,7 @@ COMPLETION = Statement(
     WITH learner AS (
         SELECT user_id, xp, level FROM user_profile
         WHERE user_id = :user_id AND timezone = :timezone FOR NO KEY UPDATE
-    ), {PAYING}, day AS (
-        INSERT INTO activity_day (user_id, local_date, reason)
-        SELECT user_id, :day, :day_reason FROM learner
-        WHERE NOT EXISTS (SELECT FROM activity_day WHERE user_id = :user_id AND local_date >= :day)
-        ON CONFLICT DO NOTHING
-    ), done AS (
+    ), {PAYING}, {COUNTING}, done AS (
         INSERT INTO lesson_completion (user_id, world_id, lesson_id, completed_at)
         SELECT user_id, :world_id, :source_id, :at FROM learner
         ON CONFLICT DO NOTHING

@@ -129,6 +129,7 @@ class Learning:
 
 def progress(world_id: UUID, lesson_count: int, completed: int) -> dict[str, Any]:
     """The fields of a `WorldProgress`."""
+    completed = min(completed, lesson_count)  # what is counted a moment apart from the lessons is never more than all
     return {
         "id": world_id,
         "lesson_count": lesson_count,

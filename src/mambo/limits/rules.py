@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from mambo.game.rules import QUIZ_ATTEMPTS_PER_HOUR
+
 UNITS = {"s": 1, "min": 60, "hour": 3600, "day": 86_400}
 RATE = re.compile(rf"(\d{{1,6}})\s*/\s*(\d{{1,4}})?\s*({'|'.join(UNITS)})")
 WAITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
@@ -75,7 +77,9 @@ VERIFY_ACCOUNT = rule("verify_account", "5/day", Per.ACCOUNT, "The confirmation 
 PRESIGN = rule("presign", "20/hour", Per.USER, "You uploaded many pictures.")
 VIDEO_UPLOAD = rule("video_upload", "200/hour", Per.USER, "You uploaded many videos.")
 COMMENT = rule("comment", "20/min", Per.USER, "You wrote many comments.")
-QUIZ = rule("quiz", "10/hour", Per.USER, "You answered this quiz many times.")  # each lesson's apart
+QUIZ = rule(
+    "quiz", f"{QUIZ_ATTEMPTS_PER_HOUR}/hour", Per.USER, "You answered this quiz many times."
+)  # each lesson's apart
 SUBMISSION_UPLOAD = rule("submission_upload", "10/day", Per.USER, "You uploaded many videos of yourself.")
 
 RULES = (

@@ -65,8 +65,6 @@ PEOPLE = (
     .join(UserProfile, UserProfile.user_id == User.id)
     .join(Subscription, Subscription.user_id == User.id)
 )
-
-
 ONE_PERSON = Statement(PEOPLE.where(User.id == given("user_id", sa.Uuid())))
 
 
