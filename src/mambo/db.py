@@ -1,6 +1,7 @@
 """The database: base model, engine, the one session provider that commits, and what its errors mean to a person."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -132,70 +133,79 @@ class Pool:
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", size: int) -> None:
-        self._pool, self._places = pool, asyncio.Semaphore(size)
-        self._idle: list[Any] = []
+        self._pool = pool
+        self._free: list[Any] = [None] * size  # a connection for each place, once it has one
+        self._turns: deque[asyncio.Future[Any]] = deque()  # of those who wait for a place
         self._leaving: set[asyncio.Future[None]] = set()
 
     async def all(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - rows of column values
         arguments = statement.arguments(values)
-        async with self._connection() as connection:
+        async with Lease(self) as connection:
             return await connection.fetch(statement.sql, *arguments)
 
-    async def one(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - a row, or None without
-        arguments = statement.arguments(values)
-        async with self._connection() as connection:
-            return await connection.fetchrow(statement.sql, *arguments)
+    async def one(self, statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - the first row, or None without
+        rows = await self.all(statement, **values)
+        return rows[0] if rows else None
 
     @asynccontextmanager
     async def moment(self) -> AsyncIterator[Read]:
         """Statements that all see the database as it was at the first of them."""
-        async with self._connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        async with Lease(self) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
 
             async def read(statement: Statement, **values: Any) -> Any:  # noqa: ANN401 - rows of column values
                 return await connection.fetch(statement.sql, *statement.arguments(values))
 
             yield read
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        await self._wait()
+    async def take(self) -> Any:  # noqa: ANN401 - asyncpg's proxy of a connection
+        """A connection, to be given back or let go of; TimeoutError when there is none for too long."""
+        connection = self._free.pop() if self._free else await self._turn()
         try:
-            connection = await self._take()
-            try:
-                yield connection
-            except asyncpg.PostgresError:
-                self._idle.append(connection)
-                raise
-            except BaseException:  # asyncpg may have to stop a statement first, which can take as long as it will
-                leaving = asyncio.ensure_future(self._pool.release(connection))
-                self._leaving.add(leaving)
-                leaving.add_done_callback(self._leaving.discard)
-                raise
-            else:
-                self._idle.append(connection)
+            if connection is not None:
+                with suppress(asyncpg.InterfaceError):  # asyncpg has taken it back, for it is closed
+                    if not connection.is_closed():
+                        return connection
+                    await self._pool.release(connection)
+            async with asyncio.timeout(POOL_WAIT_SECONDS):
+                return await self._pool.acquire()
+        except BaseException:
+            self.give(None)
+            raise
+
+    def give(self, connection: Any) -> None:  # noqa: ANN401 - as above, or None for a place without
+        """Let whoever has waited longest have it."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(connection)
+                return
+        self._free.append(connection)
+
+    def let_go(self, connection: Any) -> None:  # noqa: ANN401 - as above
+        """Give its place alone to others: asyncpg may have to stop a statement first, which takes as long as it will."""
+        leaving = asyncio.ensure_future(self._pool.release(connection))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        self.give(None)
+
+    async def _turn(self) -> Any:  # noqa: ANN401 - as above
+        # A semaphore and asyncio.timeout() would take longer than the statement.
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._turns.append(turn)
+        late = loop.call_later(POOL_WAIT_SECONDS, lambda: turn.done() or turn.set_exception(TimeoutError()))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled() and turn.exception() is None:  # it came at the same moment
+                self.give(turn.result())
+            raise
         finally:
-            self._places.release()
-
-    async def _take(self) -> Any:  # noqa: ANN401 - asyncpg's proxy of a connection
-        while self._idle:
-            connection = self._idle.pop()
-            with suppress(asyncpg.InterfaceError):  # asyncpg has taken it back, for it is closed
-                if not connection.is_closed():
-                    return connection
-                await self._pool.release(connection)
-        async with asyncio.timeout(POOL_WAIT_SECONDS):
-            return await self._pool.acquire()
-
-    async def _wait(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
-            return
-        async with asyncio.timeout(POOL_WAIT_SECONDS):
-            await self._places.acquire()
+            late.cancel()
 
     async def close(self) -> None:
         """Give all connections back, and end them; one that does not end in time is cut."""
-        for connection in self._idle:
+        for connection in filter(None, self._free):
             with suppress(asyncpg.InterfaceError):
                 await self._pool.release(connection)
         try:
@@ -203,6 +213,23 @@ class Pool:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+
+class Lease:
+    """A pool's connection, for a block."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Any:  # noqa: ANN401 - asyncpg's proxy of a connection
+        self._connection = await self._pool.take()
+        return self._connection
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or isinstance(error, asyncpg.PostgresError):
+            self._pool.give(self._connection)
+        else:
+            self._pool.let_go(self._connection)
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ import logging
 import logging.config
 import re
 import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 log = structlog.get_logger("mambo.request")
+encode = msgspec.json.Encoder().encode
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 SECURITY_HEADERS = {
@@ -30,6 +33,7 @@ SECURITY_HEADERS = {
 }
 VARY = (b"vary", b"Authorization")  # beside the one that Litestar sets for other sites
 HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 QUIET = frozenset({"/health", "/health/live", "/health/ready"})
 
 
@@ -40,7 +44,7 @@ class RequestEnvelope:
         self.app = app
         self.write = _write_json if is_production else _write_text
         headers = SECURITY_HEADERS | (HSTS if is_production else {})
-        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self.headers = [VARY, *((name.lower().encode(), value.encode()) for name, value in headers.items())]
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -49,17 +53,16 @@ class RequestEnvelope:
         started, status = perf_counter(), 500
         sent: float | None = None
         request_id = scope["state"]["request_id"] = _request_id(scope)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        REQUEST_ID.set(request_id)
 
         async def send_in_envelope(message: "Message") -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = list(message.get("headers", ()))
-                names = {name.lower() for name, _ in given}
-                ours = ((name, value) for name, value in self.headers if name not in names)
-                message["headers"] = [*given, (b"x-request-id", request_id.encode()), VARY, *ours]
+                names = {name for name, _ in given if name != b"vary"}
+                ours = [header for header in self.headers if header[0] not in names]
+                message["headers"] = [*given, (b"x-request-id", request_id.encode()), *ours]
             await send(message)
             sent = perf_counter()
 
@@ -84,7 +87,7 @@ def _line(scope: "HTTPScope", request_id: str, status: int, seconds: float) -> d
         "route": scope.get("path_template", "-"),
         "status": status,
         "ms": round(seconds * 1000, 1),
-        "user_id": str(user.user_id) if user else None,
+        "user_id": user.user_id if user else None,
         "request_id": request_id,
     }
 
@@ -92,18 +95,24 @@ def _line(scope: "HTTPScope", request_id: str, status: int, seconds: float) -> d
 def _write_json(line: dict[str, Any]) -> None:
     """A line as the others are in production, straight to standard error: no other is written so often."""
     line |= {"event": "request", "level": "info", "timestamp": datetime.now(UTC)}
-    sys.stderr.buffer.write(msgspec.json.encode(line) + b"\n")
+    sys.stderr.buffer.write(encode(line) + b"\n")
     sys.stderr.buffer.flush()
 
 
 def _write_text(line: dict[str, Any]) -> None:
-    log.info("request", **line)
+    log.info("request", **msgspec.to_builtins(line))
+
+
+def _add_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if request_id := REQUEST_ID.get():
+        event.setdefault("request_id", request_id)
+    return event
 
 
 def configure_logging(*, is_production: bool) -> None:
     """Send structlog's and the standard library's records to standard error: JSON in production, else for a reader."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -128,6 +137,7 @@ def configure_logging(*, is_production: bool) -> None:
             "root": {"handlers": ["stderr"], "level": "INFO"},
             "loggers": {
                 "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
+                "uvicorn.access": {"handlers": [], "propagate": False},  # or uvicorn would make its lines for nobody
                 "uvicorn.error": {"handlers": [], "level": "WARNING", "propagate": True},
                 "alembic": {"level": "WARNING"},
                 "apscheduler": {"level": "WARNING"},
