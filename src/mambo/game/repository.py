@@ -1,7 +1,9 @@
 """Paying XP, recording active days, where a learner stands among others, and whether it all adds up."""
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,7 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from mambo.db import Repository
+from mambo.db import Repository, given
 from mambo.game import rules
 from mambo.game.models import ActivityDay, ActivityReason, WeeklyXp, XpEvent, XpKind
 from mambo.users.models import User, UserProfile
@@ -49,43 +51,68 @@ def newest_run(
     )
 
 
-# A row of the ledger and its projections, as a part of one statement: it pays whoever is in `learner`, and the learner
-# is in `paid` if that was the first time. `learner` locks their profile before all else: whoever pays, counts a day or
-# rebuilds waits for it holding nothing of the game.
-PAYING = """
-    paid AS (
-        INSERT INTO xp_event (id, user_id, kind, source_id, amount, at, actor_id, reason)
-        SELECT :id, user_id, :kind, :source_id, :amount, :at, :actor_id, :reason FROM learner
-        ON CONFLICT ON CONSTRAINT uq_xp_event_source DO NOTHING
-        RETURNING user_id, amount, at
-    ), total AS (
-        UPDATE user_profile SET xp = xp + amount, xp_reached_at = greatest(xp_reached_at, at)
-        FROM paid WHERE user_profile.user_id = paid.user_id AND amount <> 0
-        RETURNING user_profile.user_id, xp, amount, at
-    ), weekly AS (
-        INSERT INTO weekly_xp (user_id, week, xp, reached_at)
-        SELECT user_id, date_trunc('week', at AT TIME ZONE 'UTC')::date, amount, at FROM total
-        ON CONFLICT (user_id, week) DO UPDATE
-        SET xp = weekly_xp.xp + excluded.xp, reached_at = greatest(weekly_xp.reached_at, excluded.reached_at)
-    )
-"""
+VALUES: dict[str, sa.types.TypeEngine[Any]] = {
+    **dict.fromkeys(("id", "user_id", "world_id", "source_id", "actor_id"), sa.Uuid()),
+    **dict.fromkeys(("kind", "reason", "day_reason", "timezone"), sa.Text()),
+    "amount": sa.Integer(),
+    "revision": sa.BigInteger(),
+    "at": sa.DateTime(timezone=True),
+    "day": sa.Date(),
+}
+
+
+def part(name: str, sql: str) -> sa.CTE:
+    """A part of a statement that does several things at once, and so all of them or none: see `add_cte`.
+
+    Its values are among `VALUES`; a part sees those that are added before it.
+    """
+    values = [given(value, VALUES[value]) for value in set(re.findall(r"(?<!:):(\w+)", sql))]
+    columns = (sa.column("user_id", sa.Uuid()), sa.column("xp", sa.Integer()), sa.column("amount", sa.Integer()))
+    return sa.text(sql).bindparams(*values).columns(*columns).cte(name)
+
+
+# A row of the ledger and its projections: they pay whoever is in `learner`, and the learner is in `paid` if that was
+# the first time. `learner` locks their profile before all else: whoever pays, counts a day or rebuilds waits for it
+# holding nothing of the game.
+PAID = part(
+    "paid",
+    """
+    INSERT INTO xp_event (id, user_id, kind, source_id, amount, at, actor_id, reason)
+    SELECT :id, user_id, :kind, :source_id, :amount, :at, :actor_id, :reason FROM learner
+    ON CONFLICT ON CONSTRAINT uq_xp_event_source DO NOTHING
+    RETURNING user_id, amount, at
+    """,
+)
+TOTAL = part(
+    "total",
+    """
+    UPDATE user_profile SET xp = xp + amount, xp_reached_at = greatest(xp_reached_at, at)
+    FROM paid WHERE user_profile.user_id = paid.user_id AND amount <> 0
+    RETURNING user_profile.user_id, xp, amount, at
+    """,
+)
+WEEKLY = part(
+    "weekly",
+    """
+    INSERT INTO weekly_xp (user_id, week, xp, reached_at)
+    SELECT user_id, date_trunc('week', at AT TIME ZONE 'UTC')::date, amount, at FROM total
+    ON CONFLICT (user_id, week) DO UPDATE
+    SET xp = weekly_xp.xp + excluded.xp, reached_at = greatest(weekly_xp.reached_at, excluded.reached_at)
+    """,
+)
 # The same for the local day `day` of whoever is in `learner`, which counts once, and not before one that counts.
-COUNTING = """
-    counted AS (
-        INSERT INTO activity_day (user_id, local_date, reason) SELECT user_id, :day, :day_reason FROM learner
-        WHERE NOT EXISTS (
-            SELECT FROM activity_day WHERE activity_day.user_id = learner.user_id AND local_date >= :day
-        )
-        ON CONFLICT DO NOTHING
-    )
-"""
-DAY_COUNTED = sa.text(f"""
-    WITH learner AS (SELECT user_id FROM user_profile WHERE user_id = :user_id), {COUNTING} SELECT user_id FROM learner
-""").bindparams(sa.bindparam("day", type_=sa.Date()))  # noqa: S608 - our own words
-PAYMENT = sa.text(f"""
-    WITH learner AS (SELECT user_id FROM user_profile WHERE user_id = :user_id FOR NO KEY UPDATE), {PAYING}
-    SELECT user_id FROM paid
-""").bindparams(sa.bindparam("at", type_=sa.DateTime(timezone=True)))  # noqa: S608 - our own words
+COUNTED = part(
+    "counted",
+    """
+    INSERT INTO activity_day (user_id, local_date, reason) SELECT user_id, :day, :day_reason FROM learner
+    WHERE NOT EXISTS (SELECT FROM activity_day WHERE activity_day.user_id = learner.user_id AND local_date >= :day)
+    ON CONFLICT DO NOTHING
+    """,
+)
+SOMEONE = part("learner", "SELECT user_id FROM user_profile WHERE user_id = :user_id")
+LOCKED = part("learner", "SELECT user_id FROM user_profile WHERE user_id = :user_id FOR NO KEY UPDATE")
+DAY_COUNTED = sa.select(SOMEONE.c.user_id).add_cte(SOMEONE, COUNTED)
+PAYMENT = sa.select(PAID.c.user_id).add_cte(LOCKED, PAID, TOTAL, WEEKLY)
 
 
 class LedgerRepository(Repository[XpEvent]):

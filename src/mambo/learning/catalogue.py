@@ -17,13 +17,12 @@ from mambo.courses import rules
 from mambo.courses.rules import Access
 from mambo.courses.schemas import LessonContent
 from mambo.guards import Principal
-from mambo.learning.repository import CatalogueSource, LessonRow, WorldRow
+from mambo.learning.repository import NEVER, CatalogueSource, LessonRow, WorldRow
 from mambo.learning.schemas import LessonView, WorldView
 from mambo.tagged import Tagged, encode, tag_of
 
 FROM_ROW = tuple(name for name in LessonView.__struct_fields__ if name in LessonRow.__struct_fields__)
 WORLD_FROM_ROW = tuple(name for name in WorldView.__struct_fields__ if name in WorldRow.__struct_fields__)
-NONE_YET = -1
 NOTHING_DONE = b'0.0,"is_locked":false}'
 
 
@@ -134,34 +133,38 @@ class Catalogue:
 
     def __init__(self, source: CatalogueSource, *, seconds: float = 1.0) -> None:
         self._source, self._seconds = source, seconds
-        self._snapshot = Snapshot(NONE_YET, [])
+        self.newest = Snapshot(NEVER, [])
         self._rebuilding = asyncio.Lock()
         self._begun = self._succeeded = 0  # rebuilds, by number
         self._looked_at = -seconds
 
     def fresh(self) -> Snapshot | None:
         """The catalogue as it stood at most a second ago; None when nobody has looked since."""
-        return self._snapshot if monotonic() - self._looked_at < self._seconds else None
+        return self.newest if monotonic() - self._looked_at < self._seconds else None
 
     async def current(self) -> Snapshot:
         """The catalogue as it stood at most a second ago."""
-        return self.fresh() or await self.at(await self._source.get_revision())
+        return self.fresh() or await self.look()
+
+    async def look(self) -> Snapshot:
+        """The catalogue as it stands."""
+        return await self.at(await self._source.get_revision())
 
     async def at(self, revision: int | None) -> Snapshot:
         """The catalogue as it stood when a statement, which has just been answered, saw this revision; or newer."""
         begun, looked_at = self._begun, monotonic()
-        if self._snapshot.revision != revision:
+        if self.newest.revision != revision:
             async with self._rebuilding:
                 # A rebuild that began since then is new enough.
-                if self._snapshot.revision != revision and self._succeeded <= begun:
+                if self.newest.revision != revision and self._succeeded <= begun:
                     self._begun = number = self._begun + 1
-                    self._snapshot = await self._rebuild()
+                    self.newest = await self._rebuild()
                     self._succeeded = number
         self._looked_at = max(self._looked_at, looked_at)
-        return self._snapshot
+        return self.newest
 
     async def _rebuild(self) -> Snapshot:
-        kept = {id_: lesson for id_, (lesson, _) in self._snapshot.lessons.items()}
+        kept = {id_: lesson for id_, (lesson, _) in self.newest.lessons.items()}
         async with self._source.moment() as source:
             revision, worlds, places = await source.get_revision(), await source.get_worlds(), await source.get_places()
             versions = {place.id: place.version for place in places}

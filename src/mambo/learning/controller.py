@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, get
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
@@ -13,7 +13,7 @@ from mambo.guards import Principal, open_to_anyone, principal_of, requires_user
 from mambo.learning.schemas import Completion, LessonDetail, LessonView, Progress, WorldView
 from mambo.learning.service import Learning, Reading, provide_learning, provide_reading
 from mambo.openapi import raises
-from mambo.tagged import FOR_ANYONE, FOR_ONE, Answer, answer, answers, encode, hot_get, tagged_answers
+from mambo.tagged import FOR_ANYONE, FOR_ONE, Answer, answer, answers, encode, hot_get, hot_post, tagged_answers
 
 WORLDS = "/api/courses/worlds"
 NOT_FOR_ANYONE = frozenset({b"authorization", b"origin"})
@@ -49,9 +49,8 @@ class LessonController(Controller):
         """A lesson with its neighbours in the course, and the newest comments."""
         return answer(request.scope, await reading.get_lesson(lesson_id, principal_of(request)), FOR_ONE)
 
-    @post(
+    @hot_post(
         ["/courses/lessons/{lesson_id:uuid}/complete", "/progress/lessons/{lesson_id:uuid}/complete"],
-        status_code=200,
         responses=answers(Completion) | raises(403, 404, 409),
     )
     async def complete_lesson(self, request: Asked, lesson_id: FromPath[UUID], reading: Here) -> Answer:

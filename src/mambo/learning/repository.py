@@ -8,7 +8,6 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from msgspec import Struct
-from msgspec.structs import replace
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import aliased, load_only
 from uuid_utils.compat import uuid7
@@ -17,13 +16,14 @@ from mambo.comments.models import Comment
 from mambo.courses.models import CatalogueRevision, Difficulty, Lesson, World, in_course_order
 from mambo.db import Pool, Read, Repository, Statement, given
 from mambo.game.models import ActivityReason, XpKind
-from mambo.game.repository import COUNTING, PAYING, Standing, newest_run
-from mambo.game.rules import local_date
+from mambo.game.repository import COUNTED, PAID, TOTAL, WEEKLY, Standing, newest_run, part
+from mambo.game.rules import level_of, local_date
 from mambo.learning.models import LessonCompletion
 from mambo.quizzes.models import QuizAttempt
 from mambo.users.models import UserProfile
 
 BATCH = 50
+NEVER = -1  # a revision that the catalogue never has
 STANDING = (UserProfile.xp, UserProfile.level, UserProfile.timezone, *newest_run(UserProfile.user_id))
 
 
@@ -184,70 +184,89 @@ COMPLETED_LESSONS = Statement(
         .scalar_subquery(),
     )
 )
-IN_ITS_WORLD = sa.and_(
-    LessonCompletion.user_id == USER_ID,
-    LessonCompletion.world_id == sa.select(Lesson.world_id).where(Lesson.id == LESSON_ID).scalar_subquery(),
-)
-IS_COMPLETED_BY = sa.exists().where(IN_ITS_WORLD, LessonCompletion.lesson_id == LESSON_ID)
-LESSON_STATE = Statement(sa.select(REVISION, IS_COMPLETED_BY, sa.exists().where(Comment.lesson_id == LESSON_ID)))
-LEARNER_STATE = Statement(
+HAS_COMPLETED = sa.exists().where(LessonCompletion.user_id == USER_ID, LessonCompletion.lesson_id == LESSON_ID)
+LESSON_STATE = Statement(
     sa.select(
         REVISION,
-        IS_COMPLETED_BY,
-        sa.select(sa.func.count()).where(IN_ITS_WORLD).scalar_subquery(),
-        sa.exists().where(QuizAttempt.user_id == USER_ID, QuizAttempt.lesson_id == LESSON_ID, QuizAttempt.passed),
+        HAS_COMPLETED.where(
+            LessonCompletion.world_id == sa.select(Lesson.world_id).where(Lesson.id == LESSON_ID).scalar_subquery()
+        ),
+        sa.exists().where(Comment.lesson_id == LESSON_ID),
+    )
+)
+
+# One statement, and so one transaction: a lesson that was not completed is, is paid for and counts for the day, or
+# nothing is stored. That goes by the catalogue as it stood at `revision`, and by the learner's day in `timezone`.
+BEFORE = (
+    sa.select(
+        REVISION,
+        HAS_COMPLETED.where(LessonCompletion.world_id == WORLD_ID).label("is_completed"),
+        sa.select(sa.func.count())
+        .where(LessonCompletion.user_id == USER_ID, LessonCompletion.world_id == WORLD_ID)
+        .scalar_subquery()
+        .label("completed_count"),
+        sa.exists()
+        .where(QuizAttempt.user_id == USER_ID, QuizAttempt.lesson_id == LESSON_ID, QuizAttempt.passed)
+        .label("has_passed_quiz"),
         *STANDING,
-    ).where(UserProfile.user_id == USER_ID)
+    )
+    .where(UserProfile.user_id == USER_ID)
+    .cte("before")
 )
-
-
-# One statement, and so one transaction: the lesson is completed, paid for and counts for the day, or nothing is stored.
+LEARNER = part(
+    "learner",
+    """
+    SELECT user_id, xp FROM user_profile
+    WHERE user_id = :user_id AND timezone = :timezone
+        AND EXISTS (SELECT FROM before WHERE NOT is_completed AND revision IS NOT DISTINCT FROM :revision)
+    FOR NO KEY UPDATE
+    """,
+)
+DONE = part(
+    "done",
+    """
+    INSERT INTO lesson_completion (user_id, world_id, lesson_id, completed_at)
+    SELECT user_id, :world_id, :source_id, :at FROM learner
+    ON CONFLICT DO NOTHING
+    RETURNING user_id
+    """,
+)
+IS_NEW = DONE.c.user_id.is_not(None)
 COMPLETION = Statement(
-    sa.text(f"""
-    WITH learner AS (
-        SELECT user_id, xp, level FROM user_profile
-        WHERE user_id = :user_id AND timezone = :timezone FOR NO KEY UPDATE
-    ), {PAYING}, {COUNTING}, done AS (
-        INSERT INTO lesson_completion (user_id, world_id, lesson_id, completed_at)
-        SELECT user_id, :world_id, :source_id, :at FROM learner
-        ON CONFLICT DO NOTHING
-        RETURNING user_id
+    sa.select(
+        BEFORE.c.revision,
+        BEFORE.c.is_completed | IS_NEW,
+        IS_NEW,
+        sa.func.coalesce(PAID.c.amount, 0),
+        sa.case((IS_NEW, sa.func.lessons_completed(USER_ID, WORLD_ID)), else_=BEFORE.c.completed_count),
+        BEFORE.c.has_passed_quiz,
+        sa.func.coalesce(TOTAL.c.xp, LEARNER.c.xp, BEFORE.c.xp),
+        BEFORE.c.timezone,
+        BEFORE.c.first_day,
+        BEFORE.c.last_day,
     )
-    SELECT coalesce(paid.amount, 0), coalesce(total.xp, learner.xp), lessons_completed(user_id, :world_id)
-    FROM learner JOIN done USING (user_id) LEFT JOIN paid USING (user_id) LEFT JOIN total USING (user_id)
-    """).bindparams(  # noqa: S608 - our own words
-        *(given(name, sa.Uuid()) for name in ("id", "user_id", "source_id", "world_id")),
-        *(given(name, sa.Text()) for name in ("kind", "timezone", "day_reason")),
-        given("amount", sa.Integer()),
-        given("at", sa.DateTime(timezone=True)),
-        given("day", sa.Date()),
-        given("actor_id", sa.Uuid()),
-        given("reason", sa.Text()),
-    )
+    .select_from(BEFORE)
+    .outerjoin(LEARNER, sa.true())
+    .outerjoin(DONE, sa.true())
+    .outerjoin(PAID, sa.true())
+    .outerjoin(TOTAL, sa.true())
+    .add_cte(BEFORE, LEARNER, PAID, TOTAL, WEEKLY, COUNTED, DONE)
 )
 
 
-class Paid(Struct, frozen=True):
-    """What was paid for a lesson; of XP and of the world's lessons, the learner's totals after that very one."""
+class Completed(Struct, frozen=True):
+    """Where a learner stands, in a lesson's world and with its quiz, at a revision of the catalogue.
 
-    amount: int
-    total: int
-    completed_count: int
-
-
-class LearnerState(Struct, frozen=True):
-    """Where a learner stands, in a lesson's world and with its quiz, at a revision of the catalogue."""
+    `is_new` when it was completed just now, with what was paid for it; `standing` is what came of that.
+    """
 
     revision: int | None
     is_completed: bool
+    is_new: bool
+    paid: int
     completed_count: int
     has_passed_quiz: bool
     standing: Standing
-
-    def after(self, paid: Paid, now: datetime) -> "LearnerState":
-        """The same once the learner has completed the lesson."""
-        standing = replace(self.standing, xp=paid.total).active_on(local_date(now, self.standing.timezone))
-        return replace(self, is_completed=True, completed_count=paid.completed_count, standing=standing)
 
 
 class ProgressRepository:
@@ -271,32 +290,37 @@ class ProgressRepository:
         row = await self._pool.one(LESSON_STATE, user_id=user_id, lesson_id=lesson_id)
         return cast("tuple[int | None, bool, bool]", row)
 
-    async def complete(self, user_id: UUID, lesson: LessonRow, standing: Standing, at: datetime) -> Paid | None:
+    async def complete(
+        self, user_id: UUID, lesson: LessonRow, *, revision: int | None, timezone: str, at: datetime
+    ) -> Completed:
         """Store that the learner has completed a lesson, with its XP and the day.
 
-        None when it was completed before, or the learner has moved to another time zone than `standing` says.
+        Nothing is stored when it was completed before, the catalogue's revision is another one or the learner lives in
+        another time zone.
         """
+        day = local_date(at, timezone)
         row = await self._pool.one(
             COMPLETION,
             id=uuid7(),
             user_id=user_id,
+            lesson_id=lesson.id,
+            world_id=lesson.world_id,
+            revision=revision,
+            timezone=timezone,
             kind=XpKind.LESSON,
             source_id=lesson.id,
             amount=lesson.xp_value,
             actor_id=None,
             reason=None,
             at=at,
-            timezone=standing.timezone,
-            day=local_date(at, standing.timezone),
+            day=day,
             day_reason=ActivityReason.LESSON,
-            world_id=lesson.world_id,
         )
-        return None if row is None else Paid(*row)
-
-    async def get_state(self, user_id: UUID, lesson_id: UUID) -> LearnerState:
-        row = await self._pool.one(LEARNER_STATE, user_id=user_id, lesson_id=lesson_id)
-        revision, is_completed, completed_count, has_passed_quiz, *standing = row
-        return LearnerState(revision, is_completed, completed_count, has_passed_quiz, Standing(*standing))
+        *found, is_new, paid, completed_count, has_passed_quiz, xp, zone, first_day, last_day = row
+        standing = Standing(xp, level_of(xp), zone, first_day, last_day)
+        return Completed(
+            *found, is_new, paid, completed_count, has_passed_quiz, standing.active_on(day) if is_new else standing
+        )
 
 
 class CatalogueRepository(Repository[LessonCompletion]):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from litestar import Controller, Request, patch
-from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody
 
@@ -23,11 +22,9 @@ class ProfileController(Controller):
     dependencies = {"accounts": Provide(provide_accounts), "profiles": Provide(provide_profile_reader)}
 
     @hot_get(["/users/me", "/auth/me"], responses=answers(Profile))
-    async def get_profile(
-        self, request: Request[Any, Any, Any], state: State, profiles: NamedDependency[ProfileReader]
-    ) -> Answer:
+    async def get_profile(self, request: Request[Any, Any, Any], profiles: NamedDependency[ProfileReader]) -> Answer:
         """One's own profile."""
-        return Answer(encode(as_struct(await profiles.get(principal_of(request).user_id, state.clock()), Profile)))
+        return Answer(encode(as_struct(await profiles.get(principal_of(request).user_id), Profile)))
 
     @patch("/users/me", responses=raises(409, 502, 504))
     async def change_profile(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from litestar.datastructures import State
+from litestar import Request
 from litestar.di import NamedDependency
 from msgspec import Struct
 from sqlalchemy import RowMapping
@@ -71,11 +71,11 @@ ONE_PERSON = Statement(PEOPLE.where(User.id == given("user_id", sa.Uuid())))
 class ProfileReader:
     """One's own account: asked whenever a client starts."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, now: datetime) -> None:
+        self._pool, self._now = pool, now
 
-    async def get(self, user_id: UUID, now: datetime) -> Person:
-        return to_person(await self._pool.one(ONE_PERSON, user_id=user_id), now)
+    async def get(self, user_id: UUID) -> Person:
+        return to_person(await self._pool.one(ONE_PERSON, user_id=user_id), self._now)
 
 
 class PeopleRepository(Repository[User]):
@@ -118,8 +118,9 @@ def to_person(row: Mapping[str, Any] | RowMapping, now: datetime) -> Person:
     return msgspec.convert(values | {"streak_count": streak}, Person)
 
 
-async def provide_profile_reader(state: State) -> ProfileReader:
-    return ProfileReader(state.pool)
+async def provide_profile_reader(request: Request[Any, Any, Any]) -> ProfileReader:
+    state = request.app.state  # Litestar would copy it to hand it over
+    return ProfileReader(state.pool, state.clock())
 
 
 async def provide_people(session: NamedDependency[AsyncSession]) -> PeopleRepository:
