@@ -139,6 +139,20 @@ async def test_who_is_cancelled_while_waiting_leaves_their_place_to_others(pool:
     assert len(set(await backends(pool))) == SIZE
 
 
+async def test_who_is_cancelled_as_their_turn_comes_passes_it_on(pool: Pool) -> None:
+    """It came, and they have not begun."""
+    taken = [await pool.take() for _ in range(SIZE)]
+    waiter = asyncio.create_task(pool.one(ECHO, number=1))
+    await asyncio.wait([waiter], timeout=0)
+
+    for connection in taken:
+        pool.give(connection)
+    waiter.cancel()
+
+    assert await outcomes(waiter) == ["CancelledError"]
+    assert len(set(await backends(pool))) == SIZE
+
+
 async def test_a_cancelled_statement_does_not_run_on_in_the_database(pool: Pool, onlooker: Onlooker) -> None:
     """Or callers who come and go would use more connections of it than the pool has."""
     pids = await backends(pool)

@@ -12,6 +12,7 @@ from litestar.di import Provide
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from mambo import db
+from mambo.adapters.answers import SharedAnswers, provide_answers
 from mambo.adapters.cache import open_redis
 from mambo.adapters.mail import FileMailer, Mailer, SmtpMailer
 from mambo.adapters.storage import PictureStore, open_storage
@@ -66,7 +67,8 @@ def create_app(
     """Build the app; without settings it reads the environment, as `uvicorn --factory mambo.app:create_app` needs it.
 
     `upkeep_seconds` is how often it looks for what is due in the background; None is never. `memory_seconds` is how
-    long it remembers who is behind a session, and takes the catalogue for unchanged.
+    long it remembers who is behind a session and takes the catalogue for unchanged; answers that are shared it keeps
+    for sixty times as long.
 
     Raises:
         SettingsError: a setting is missing, malformed or unsafe.
@@ -98,6 +100,7 @@ def create_app(
             cache = await stack.enter_async_context(open_redis(settings.redis_url)) if settings.redis_url else None
             if cache is not None:
                 app.state.principals.share(cache)
+            app.state.answers = SharedAnswers(cache, seconds=60 * memory_seconds)
             counts = RedisCounts(cache) if cache is not None else PostgresCounts(app.state.pool)
             app.state.limits = Limits(counts, settings.limits, clock, lifts_loopback=not settings.is_production)
             if upkeep_seconds is not None:
@@ -139,6 +142,7 @@ def create_app(
             "now": Provide(provide_now),
             "principal": Provide(provide_principal),
             "visitor": Provide(provide_visitor),
+            "answers": Provide(provide_answers),
         },
         middleware=[Authentication()],
         before_request=require_json,

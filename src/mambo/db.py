@@ -193,7 +193,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._turns.append(turn)
-        late = loop.call_later(POOL_WAIT_SECONDS, lambda: turn.done() or turn.set_exception(TimeoutError()))
+        late = loop.call_later(POOL_WAIT_SECONDS, give_up, turn)
         try:
             return await turn
         except asyncio.CancelledError:
@@ -213,6 +213,11 @@ class Pool:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+
+def give_up(turn: asyncio.Future[Any]) -> None:
+    if not turn.done():
+        turn.set_exception(TimeoutError())
 
 
 class Lease:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,12 +18,14 @@ from conftest import TurnableClock, counted
 from factories import Caller, School
 from mambo.app import create_app
 from mambo.courses.models import CatalogueRevision, Lesson, Level, World
+from mambo.game.models import ActivityDay, XpEvent
 from mambo.guards import Role
 from mambo.learning.catalogue import percentage_of
 from mambo.learning.models import LessonCompletion
 from mambo.learning.repository import BATCH, LESSONS, PLACES
 from mambo.learning.service import progress
 from mambo.settings import Settings
+from mambo.users.models import UserProfile
 from quizzes.test_answering import QUIZ, waiting
 
 WORLDS = "/api/courses/worlds"
@@ -302,6 +305,127 @@ async def test_what_is_no_longer_free_shows_nothing_paid_for(
         (await learner.post(f"{lesson_page(lesson)}/complete")).status_code,
     ]
     assert statuses == [403, 403]
+
+
+COMPLETIONS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "it pays more": ({"xp_value": 999}, 200, 999),
+    "it is a boss battle": ({"is_boss_battle": True}, 409, 0),
+    "it lies in a course that is no longer free": ({"world": {"is_free": False}}, 403, 0),
+    "it lies in a course that is not published": ({"world": {"is_published": False}}, 404, 0),
+}
+
+
+@pytest.mark.parametrize("name", COMPLETIONS)
+async def test_a_lesson_is_completed_as_it_is_now(
+    school: School, remembering: Litestar, course: Course, name: str
+) -> None:
+    """Though this worker hears of the change by the completion alone."""
+    change, status, paid = COMPLETIONS[name]
+    learner, [lesson, *_] = calling(remembering, await school.person()), course.lessons
+    await learner.get(lesson_page(lesson))
+    async with school.sessions.begin() as session:
+        if course_change := change.get("world"):
+            await session.execute(sa.update(World).values(**course_change))
+        else:
+            await session.execute(sa.update(Lesson).where(Lesson.id == lesson.id).values(**change))
+
+    answer = await learner.post(f"{lesson_page(lesson)}/complete")
+
+    assert (answer.status_code, answer.json().get("xp_gained", 0)) == (status, paid)
+    assert (await school.scalar(sa.select(sa.func.sum(XpEvent.amount))) or 0) == paid
+    assert await school.scalar(sa.select(sa.func.count()).select_from(LessonCompletion)) == bool(paid)
+
+
+async def test_a_boss_battle_that_is_a_lesson_now_is_completed_by_asking(school: School, remembering: Litestar) -> None:
+    lesson = await school.lesson(await school.level(await school.world()), is_boss_battle=True)
+    learner = calling(remembering, await school.person())
+    assert (await learner.post(f"{lesson_page(lesson)}/complete")).status_code == 409
+
+    async with school.sessions.begin() as session:
+        await session.execute(sa.update(Lesson).values(is_boss_battle=False))
+
+    assert (await learner.post(f"{lesson_page(lesson)}/complete")).status_code == 200
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_a_lesson_that_was_just_made_is_completed_and_one_that_was_just_deleted_is_not(
+    school: School, remembering: Litestar, course: Course, is_deleted: bool
+) -> None:
+    learner = calling(remembering, await school.person())
+    await seen(learner, course.pages)
+    lesson = await school.lesson(course.level)
+    if is_deleted:
+        await learner.get(lesson_page(lesson))
+        async with school.sessions.begin() as session:
+            await session.execute(sa.delete(Lesson).where(Lesson.id == lesson.id))
+
+    answer = await learner.post(f"{lesson_page(lesson)}/complete")
+
+    assert answer.status_code == (404 if is_deleted else 200)
+
+
+async def test_a_lesson_that_has_moved_is_completed_in_its_new_course(
+    school: School, remembering: Litestar, course: Course
+) -> None:
+    """The reply counts what was completed there before."""
+    other = await school.world(lessons=1)
+    [beside] = await school.lessons_of(other)
+    learner, [lesson, *_] = calling(remembering, await school.person()), course.lessons
+    await learner.post(f"{lesson_page(beside)}/complete")
+    async with school.sessions.begin() as session:
+        its_row = sa.update(Lesson).where(Lesson.id == lesson.id)
+        await session.execute(its_row.values(world_id=other.id, level_id=beside.level_id))
+
+    answers = [(await learner.post(f"{lesson_page(lesson)}/complete")).json() for _ in range(2)]
+
+    assert [(answer["newly_completed"], answer["world"]["id"]) for answer in answers] == [
+        (True, str(other.id)),
+        (False, str(other.id)),
+    ]
+    assert [answer["world"]["completed_count"] for answer in answers] == [2, 2]
+
+
+async def test_a_day_counts_where_the_learner_lives_now(
+    school: School, remembering: Litestar, course: Course, clock: TurnableClock
+) -> None:
+    """Though this worker takes them for elsewhere; 01:00 in UTC is the day before in New York."""
+    clock.now = clock.now.replace(hour=1)
+    person = await school.person()
+    learner = calling(remembering, person)
+    await learner.get(lesson_page(course.lessons[0]))
+    async with school.sessions.begin() as session:
+        await session.execute(sa.update(UserProfile).values(timezone="America/New_York"))
+
+    answer = await learner.post(f"{lesson_page(course.lessons[0])}/complete")
+
+    day = await school.scalar(
+        sa.select(ActivityDay.local_date).where(ActivityDay.user_id == person.user_id).order_by(ActivityDay.local_date)
+    )
+    assert day == clock.now.date() - timedelta(days=1)
+    assert answer.json()["newly_completed"]
+
+
+async def test_lessons_of_a_school_that_has_never_changed_are_completed(
+    school: School, remembering: Litestar, course: Course
+) -> None:
+    """As after the migration, which finds courses and counts no change."""
+    async with school.sessions.begin() as session:
+        await session.execute(sa.delete(CatalogueRevision))
+    learner = calling(remembering, await school.person())
+
+    assert (await learner.post(f"{lesson_page(course.lessons[0])}/complete")).json()["newly_completed"]
+
+
+async def test_a_completion_is_one_statement(school: School, remembering: Litestar, course: Course) -> None:
+    """Where the worker knows the learner and the course; the first and any other."""
+    learner = calling(remembering, await school.person())
+    await learner.get(lesson_page(course.lessons[0]))
+
+    with counted(remembering) as statements:
+        answers = [await learner.post(f"{lesson_page(course.lessons[0])}/complete") for _ in range(2)]
+
+    assert [answer.json()["newly_completed"] for answer in answers] == [True, False]
+    assert len(statements) == 2, statements
 
 
 # Transactions

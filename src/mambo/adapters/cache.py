@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
+from redis.asyncio.lock import Lock
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -41,6 +42,23 @@ class Cache(Protocol):
             CacheDown: it may or may not have run.
 
         """
+        ...
+
+    async def get(self, name: str) -> str | None:
+        """What was put under a name; None when nothing was or its time is over.
+
+        Raises:
+            CacheDown: who knows.
+
+        """
+        ...
+
+    async def put(self, name: str, value: bytes, *, seconds: float) -> None:
+        """Keep a value for so long; while Redis is down it is not kept."""
+        ...
+
+    def alone(self, name: str, *, seconds: float) -> AbstractAsyncContextManager[None]:
+        """Keep other workers out of a block, at most for so long; while Redis is down nobody is kept out."""
         ...
 
     def publish(self, channel: str, message: str) -> None:
@@ -87,6 +105,27 @@ class RedisCache:
             self._scripts[script] = self._redis.register_script(script)
         return await self._call(partial(self._scripts[script], keys=[key], args=arguments))
 
+    async def get(self, name: str) -> str | None:
+        value: str | None = await self._call(partial(cast("Any", self._redis).get, f"mambo:value:{name}"))
+        return value
+
+    async def put(self, name: str, value: bytes, *, seconds: float) -> None:
+        with suppress(CacheDown):
+            await self._call(partial(self._redis.set, f"mambo:value:{name}", value, px=max(1, int(1000 * seconds))))
+
+    @asynccontextmanager
+    async def alone(self, name: str, *, seconds: float) -> AsyncIterator[None]:
+        lock = self._redis.lock(f"mambo:lock:{name}", timeout=seconds, blocking_timeout=seconds)
+        async with AsyncExitStack() as stack:
+            with suppress(CacheDown):
+                if await self._call(lock.acquire, seconds=seconds + CALL_SECONDS):
+                    stack.push_async_callback(self._release, lock)
+            yield
+
+    async def _release(self, lock: Lock) -> None:
+        with suppress(CacheDown):
+            await self._call(lock.release)
+
     def publish(self, channel: str, message: str) -> None:
         self._start(self._publish(channel, message))
 
@@ -94,10 +133,10 @@ class RedisCache:
         with suppress(CacheDown):
             await self._call(partial(self._redis.publish, channel, message))
 
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, call: Callable[[], Awaitable[T]], *, seconds: float = CALL_SECONDS) -> T:
         try:
             with self._breaker:
-                async with asyncio.timeout(CALL_SECONDS):
+                async with asyncio.timeout(seconds):
                     return await call()
         except FAILURES as error:
             log.warning("Redis failed", error=repr(error))

@@ -316,11 +316,11 @@ class ProgressRepository:
             day=day,
             day_reason=ActivityReason.LESSON,
         )
-        *found, is_new, paid, completed_count, has_passed_quiz, xp, zone, first_day, last_day = row
+        seen, is_completed, is_new, paid, completed_count, has_passed_quiz, xp, zone, first_day, last_day = row
         standing = Standing(xp, level_of(xp), zone, first_day, last_day)
-        return Completed(
-            *found, is_new, paid, completed_count, has_passed_quiz, standing.active_on(day) if is_new else standing
-        )
+        if is_new:
+            standing = standing.active_on(day)
+        return Completed(seen, is_completed, is_new, paid, completed_count, has_passed_quiz, standing)
 
 
 class CatalogueRepository(Repository[LessonCompletion]):

@@ -10,8 +10,15 @@ class DayCount(Output):
     completions: int
 
 
+class Lately(Output):
+    """What happened in the last 30 days."""
+
+    active_learners: int
+    completions_by_day: list[DayCount]
+
+
 class Stats(Output):
-    """The school in numbers; active learners and completions of the last 30 days."""
+    """The school in numbers; active learners and completions of the last 30 days, up to a minute old."""
 
     total_users: int
     total_submissions: int
