@@ -1,4 +1,4 @@
-"""Answers that are shared: found once for everyone who asks at once, at every worker; and without Redis all the same."""
+"""Answers that are shared: found once for all who ask at once, at whichever worker; and without Redis all the same."""
 
 import asyncio
 from collections.abc import AsyncIterator
