@@ -21,7 +21,6 @@ from uuid_utils import uuid7
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-log = structlog.get_logger("mambo.request")
 encode = msgspec.json.Encoder().encode
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -93,14 +92,19 @@ def _line(scope: "HTTPScope", request_id: str, status: int, seconds: float) -> d
 
 
 def _write_json(line: dict[str, Any]) -> None:
-    """A line as the others are in production, straight to standard error: no other is written so often."""
     line |= {"event": "request", "level": "info", "timestamp": datetime.now(UTC)}
-    sys.stderr.buffer.write(encode(line) + b"\n")
-    sys.stderr.buffer.flush()
+    _write(encode(line))
 
 
 def _write_text(line: dict[str, Any]) -> None:
-    log.info("request", **msgspec.to_builtins(line))
+    words = " ".join(f"{name}={value}" for name, value in sorted(line.items()))
+    _write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} [info     ] {'request':30} {words}".encode())
+
+
+def _write(line: bytes) -> None:
+    """A line as all others are, but straight to standard error: no other is written so often."""
+    sys.stderr.buffer.write(line + b"\n")
+    sys.stderr.buffer.flush()
 
 
 def _add_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
