@@ -336,6 +336,17 @@ async def test_a_lesson_is_completed_as_it_is_now(
     assert await school.scalar(sa.select(sa.func.count()).select_from(LessonCompletion)) == bool(paid)
 
 
+async def test_who_completed_it_before_it_was_hidden_is_told_no_more_of_it(
+    school: School, remembering: Litestar, course: Course
+) -> None:
+    learner = calling(remembering, await school.person())
+    await learner.post(f"{lesson_page(course.lessons[0])}/complete")
+    async with school.sessions.begin() as session:
+        await session.execute(sa.update(World).values(is_published=False))
+
+    assert (await learner.post(f"{lesson_page(course.lessons[0])}/complete")).status_code == 404
+
+
 async def test_a_boss_battle_that_is_a_lesson_now_is_completed_by_asking(school: School, remembering: Litestar) -> None:
     lesson = await school.lesson(await school.level(await school.world()), is_boss_battle=True)
     learner = calling(remembering, await school.person())
