@@ -231,7 +231,7 @@ class Lease:
         return self._connection
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None or isinstance(error, asyncpg.PostgresError):
+        if error is None:
             self._pool.give(self._connection)
         else:
             self._pool.let_go(self._connection)
