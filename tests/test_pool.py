@@ -97,6 +97,17 @@ async def test_a_statement_that_fails_costs_no_connection(pool: Pool) -> None:
     assert (after["number"], after["pid"]) == (2, before["pid"])
 
 
+async def test_every_connection_may_use_the_index_of_a_small_table(pool: Pool) -> None:
+    """One that is made anew, and one that asyncpg has reset."""
+    asked = Statement(sa.select(sa.func.current_setting("random_page_cost").label("cost")))
+    costs = [(await pool.one(asked))["cost"]]
+    await outcomes(*(pool.one(DIVIDED, number=0) for _ in range(SIZE)))
+
+    costs += [row["cost"] for row in await asyncio.gather(*(pool.one(asked) for _ in range(2 * SIZE)))]
+
+    assert set(costs) == {"1.1"}
+
+
 async def test_failures_without_end_leave_every_connection_to_the_next(pool: Pool) -> None:
     failures = await outcomes(*(pool.one(DIVIDED, number=0) for _ in range(20 * SIZE)))
 

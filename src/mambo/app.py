@@ -105,9 +105,10 @@ def create_app(
             app.state.limits = Limits(counts, settings.limits, clock, lifts_loopback=not settings.is_production)
             if upkeep_seconds is not None:
                 stack.enter_context(running(upkeep_of(app.state), every=upkeep_seconds))
-            # What has been imported stays: the collector need not look at it again and again.
+            # What has been imported stays, and requests leave few circles: the collector need not look so often.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(10_000)
             yield
 
     app = Litestar(

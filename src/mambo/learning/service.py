@@ -67,9 +67,12 @@ class Reading:
     async def complete(self, lesson_id: UUID, learner: Principal) -> Completion:
         """Complete a lesson and pay its XP, once however often and at once it is asked.
 
+        What this worker remembers of the course and the learner is tried first, and else what the database told of them.
+
         Raises:
             NotFound, NotAllowed: the learner may not read the lesson.
             Conflict: it is a boss battle, which an approved submission completes; or it has just been deleted.
+            Unavailable: the course changes all the time.
 
         """
         snapshot, timezone = self.catalogue.newest, learner.timezone
@@ -85,13 +88,14 @@ class Reading:
                 timezone=timezone,
                 at=self.now,
             )
-            if state.revision == snapshot.revision and state.is_completed:
-                return self._completion(state, lesson, world)
-            if state.revision == snapshot.revision and lesson.row.is_boss_battle:
-                raise Conflict(
-                    "A boss battle is completed by an approved submission: send a video of yourself dancing.",
-                    code="boss_battle",
-                )
+            if state.revision == snapshot.revision:
+                if state.is_completed:
+                    return self._completion(state, lesson, world)
+                if lesson.row.is_boss_battle:
+                    raise Conflict(
+                        "A boss battle is completed by an approved submission: send a video of yourself dancing.",
+                        code="boss_battle",
+                    )
             snapshot, timezone = await self.catalogue.at(state.revision), state.standing.timezone
         raise Unavailable("Someone changes the course at this moment. Try again.")
 
