@@ -198,6 +198,17 @@ def test_every_body_refuses_unknown_fields() -> None:
     assert all(struct.__struct_config__.forbid_unknown_fields for struct in bodies)
 
 
+def test_no_field_of_a_body_has_the_name_of_a_dependency(app: Litestar) -> None:
+    """Litestar would take a mistake in that field for one of ours, and answer 500."""
+    handlers = [handler for route in app.routes for handler in getattr(route, "route_handlers", [])]
+    bodies = [(handler, handler.parsed_data_field) for handler in handlers if handler.parsed_data_field]
+
+    assert len(bodies) > 10
+    for handler, body in bodies:
+        fields = getattr(body.annotation, "__struct_encode_fields__", ())
+        assert handler.resolve_dependencies().keys().isdisjoint(fields), str(handler)
+
+
 def subclasses(kind: type[Any]) -> Iterator[type[Any]]:
     for below in kind.__subclasses__():
         yield below

@@ -12,7 +12,7 @@ from litestar.di import Provide
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from mambo import db
-from mambo.adapters.answers import SharedAnswers, provide_answers
+from mambo.adapters.answers import SharedAnswers
 from mambo.adapters.cache import open_redis
 from mambo.adapters.mail import FileMailer, Mailer, SmtpMailer
 from mambo.adapters.storage import PictureStore, open_storage
@@ -143,7 +143,6 @@ def create_app(
             "now": Provide(provide_now),
             "principal": Provide(provide_principal),
             "visitor": Provide(provide_visitor),
-            "answers": Provide(provide_answers),
         },
         middleware=[Authentication()],
         before_request=require_json,

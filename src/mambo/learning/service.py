@@ -67,7 +67,7 @@ class Reading:
     async def complete(self, lesson_id: UUID, learner: Principal) -> Completion:
         """Complete a lesson and pay its XP, once however often and at once it is asked.
 
-        What this worker remembers of the course and the learner is tried first, and else what the database told of them.
+        What this worker remembers of course and learner is tried first, and then what the database told of them.
 
         Raises:
             NotFound, NotAllowed: the learner may not read the lesson.

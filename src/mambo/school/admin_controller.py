@@ -8,6 +8,7 @@ from litestar import delete, get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 
+from mambo.adapters.answers import provide_answers
 from mambo.guards import requires_admin
 from mambo.openapi import raises
 from mambo.school.repository import StatsRepository, provide_stats
@@ -38,7 +39,7 @@ async def delete_course(
     "/api/admin/stats",
     tags=["Admin: people"],
     guards=[requires_admin],
-    dependencies={"stats": Provide(provide_stats)},
+    dependencies={"shared_answers": Provide(provide_answers), "stats": Provide(provide_stats)},
 )
 async def get_stats(stats: NamedDependency[StatsRepository], now: NamedDependency[datetime]) -> Stats:
     """The school in numbers."""

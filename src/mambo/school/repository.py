@@ -91,6 +91,6 @@ def midnight(moment: datetime) -> datetime:
 
 
 async def provide_stats(
-    session: NamedDependency[AsyncSession], answers: NamedDependency[SharedAnswers]
+    session: NamedDependency[AsyncSession], shared_answers: NamedDependency[SharedAnswers]
 ) -> StatsRepository:
-    return StatsRepository(session, answers)
+    return StatsRepository(session, shared_answers)
