@@ -427,6 +427,21 @@ async def test_lessons_of_a_school_that_has_never_changed_are_completed(
     assert (await learner.post(f"{lesson_page(course.lessons[0])}/complete")).json()["newly_completed"]
 
 
+async def test_a_course_that_changes_all_the_time_is_completed_later(
+    school: School, remembering: Litestar, course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is stored by what was true a moment ago."""
+    monkeypatch.setattr("mambo.learning.service.ATTEMPTS", 1)
+    learner = calling(remembering, await school.person())
+    await learner.get(lesson_page(course.lessons[0]))
+    await rename(school, course.world)
+
+    answers = [await learner.post(f"{lesson_page(course.lessons[0])}/complete") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [503, 200]
+    assert answers[1].json()["newly_completed"]
+
+
 async def test_a_completion_is_one_statement(school: School, remembering: Litestar, course: Course) -> None:
     """Where the worker knows the learner and the course; the first and any other."""
     learner = calling(remembering, await school.person())
