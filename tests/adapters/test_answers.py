@@ -81,9 +81,9 @@ async def test_an_answer_that_is_over_is_found_again(cache: Cache) -> None:
         answers, find = SharedAnswers(shared, seconds=0), Finder()
         await answers.get("lessons", Count, find)
 
-        async with asyncio.timeout(5):  # Redis keeps it for a millisecond
-            while (await answers.get("lessons", Count, find)).number == 1:
-                pass
+        again = [(await answers.get("lessons", Count, find)).number for _ in range(200)]  # Redis keeps it for a moment
+
+        assert max(again) > 1
 
 
 async def test_who_asks_at_another_worker_waits_too(cache: Cache, other_cache: Cache, redis: RedisServer) -> None:
