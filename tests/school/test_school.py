@@ -5,11 +5,15 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from asgi_lifespan import LifespanManager
 
+from auth.test_sessions import calling
 from conftest import TurnableClock
 from factories import School
+from mambo.app import create_app
 from mambo.courses.models import World
 from mambo.game.models import XpEvent
+from mambo.settings import Settings
 from mambo.submissions.models import Submission
 
 VIDEO = "https://video.example/my-shines.mp4"
@@ -41,6 +45,25 @@ async def test_the_school_is_shown_in_numbers(school: School, clock: TurnableClo
         "active_learners": 1,
         "completions_by_day": [{"date": "2026-04-02", "completions": 2}],
     }
+
+
+async def test_what_everyone_did_is_counted_once_a_while_and_the_rest_at_each_look(
+    school: School, settings: Settings, clock: TurnableClock
+) -> None:
+    """At a worker that remembers: who has registered shows at once, what they completed only later."""
+    lessons = await school.lessons_of(await school.world(lessons=2))
+    admin, learner = await school.admin(), await school.person()
+    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=3600)
+    async with LifespanManager(app):  # type: ignore[arg-type]
+        looks = []
+        for lesson in lessons:
+            await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
+            await school.person()
+            looks.append((await calling(app, admin).get("/api/admin/stats")).json())
+
+    assert [look["total_users"] for look in looks] == [3, 4]
+    assert [look["completions_by_day"][0]["completions"] for look in looks] == [1, 1]
+    assert (await admin.get("/api/admin/stats")).json()["completions_by_day"][0]["completions"] == 2
 
 
 async def test_a_course_without_progress_is_deleted(school: School) -> None:

@@ -1,6 +1,5 @@
 """Paying XP, recording active days, where a learner stands among others, and whether it all adds up."""
 
-import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -64,11 +63,13 @@ VALUES: dict[str, sa.types.TypeEngine[Any]] = {
 def part(name: str, sql: str) -> sa.CTE:
     """A part of a statement that does several things at once, and so all of them or none: see `add_cte`.
 
-    Its values are among `VALUES`; a part sees those that are added before it.
+    Its values are among `VALUES`; a part sees those that are added before it. Its columns are those of any part: it
+    names itself which of them it returns.
     """
-    values = [given(value, VALUES[value]) for value in set(re.findall(r"(?<!:):(\w+)", sql))]
+    clause = sa.text(sql)
+    values = [given(value, VALUES[value]) for value in clause.compile().params]
     columns = (sa.column("user_id", sa.Uuid()), sa.column("xp", sa.Integer()), sa.column("amount", sa.Integer()))
-    return sa.text(sql).bindparams(*values).columns(*columns).cte(name)
+    return clause.bindparams(*values).columns(*columns).cte(name)
 
 
 # A row of the ledger and its projections: they pay whoever is in `learner`, and the learner is in `paid` if that was
