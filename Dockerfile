@@ -21,6 +21,6 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 # Migrations run apart, before a new version starts: `mambo db upgrade`.
-CMD ["uvicorn", "--factory", "mambo.app:create_app", "--host", "0.0.0.0", "--port", "8000", \
+CMD ["uvicorn", "--factory", "mambo.app:create_server_app", "--host", "0.0.0.0", "--port", "8000", \
      "--no-access-log", "--no-server-header", "--no-proxy-headers", \
      "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "25"]

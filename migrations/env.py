@@ -8,7 +8,7 @@ from alembic import context
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import mambo.app  # noqa: F401 - brings every room's models
-from mambo.db import metadata
+from mambo.database.base import metadata
 from mambo.settings import async_database_url
 
 MIGRATION_LOCK = 0x6D616D626F  # "mambo"

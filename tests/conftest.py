@@ -18,15 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 
 from factories import School
 from mambo.app import create_app
-from mambo.db import Statement, alembic_config, create_engine, metadata
+from mambo.database.base import metadata
+from mambo.database.migrations import alembic_config
+from mambo.database.session import create_engine
+from mambo.database.statements import Statement
 from mambo.devkit.postgres import embedded_postgres
 from mambo.limits.repository import SWEEP
-from mambo.openapi import describe_api
 from mambo.settings import Settings, load_settings
+from mambo.web.openapi import describe_api
 
 # `--hypothesis-profile=thorough` is for a night. No deadline: a slow machine is no error.
 hypothesis.register_profile("suite", max_examples=300, deadline=None)
 hypothesis.register_profile("thorough", max_examples=100_000, deadline=None)
+
+pytest_plugins = ["support.mail", "support.media", "support.redis"]
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -82,7 +87,13 @@ async def run_alembic(command: Callable[..., Any], url: str, *arguments: str) ->
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(base_settings: Settings) -> Settings:
+    """The settings of the app under test; a folder of tests may override it."""
+    return base_settings
+
+
+@pytest.fixture(scope="session")
+def base_settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return load_settings(
         {
             "DATABASE_URL": database_url,
@@ -132,7 +143,7 @@ def counted(app: Litestar) -> Iterator[list[str]]:
             statements.append(statement.sql)
         return original(statement, values)
 
-    engine, original = app.state.sessions.kw["bind"].sync_engine, Statement.arguments
+    engine, original = app.state.resources.engine.sync_engine, Statement.arguments
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
         with patch.object(Statement, "arguments", arguments):
@@ -147,7 +158,9 @@ async def school(
 ) -> AsyncIterator[School]:
     """People and courses, put straight into the database; gone after the test."""
     clock.now = START
-    yield School(async_sessionmaker(engine, expire_on_commit=False), client, app.state.token_maker.access, clock)
+    yield School(
+        async_sessionmaker(engine, expire_on_commit=False), client, app.state.resources.token_issuer.access, clock
+    )
     deletions = " ".join(f"DELETE FROM {table};" for table in metadata.tables)  # noqa: S608 - our own names
     async with engine.begin() as connection:
         # Without triggers, for everything goes; TRUNCATE would take seven times as long.

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from mambo.auth.models import AuthSession
 from mambo.auth.tokens import AccessTokens, Claims
 from mambo.courses.models import Difficulty, Lesson, Level, World
+from mambo.entitlements.models import Subscription, SubscriptionStatus
 from mambo.game.repository import AuditRepository
-from mambo.guards import Role
-from mambo.users.models import Subscription, SubscriptionStatus, User, UserProfile
+from mambo.users.models import User, UserProfile
+from mambo.web.principal import Role
 
 numbers = count(1)
 

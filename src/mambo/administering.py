@@ -16,17 +16,20 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo import db, errors, serving
+from mambo import serving
+from mambo.accounts.repository import AccountRepository, AccountRow
 from mambo.auth.passwords import HASHER, require_good_password
 from mambo.auth.repository import SessionRepository
 from mambo.auth.schemas import NewPassword, Registration
 from mambo.auth.service import normalized
 from mambo.clock import utc_now
+from mambo.database.errors import as_mambo_error
+from mambo.database.session import create_engine
 from mambo.errors import Conflict, MamboError, NotFound
-from mambo.guards import Role
-from mambo.people.repository import PeopleRepository, Person
 from mambo.users.models import User
 from mambo.users.repository import UserRepository
+from mambo.web import error_handlers
+from mambo.web.principal import Role
 
 T = TypeVar("T")
 
@@ -42,7 +45,7 @@ class Registry:
 
     def __init__(self, session: AsyncSession, now: datetime) -> None:
         self.users = UserRepository(session)
-        self.people = PeopleRepository(session)
+        self.people = AccountRepository(session)
         self.sessions = SessionRepository(session)
         self.now = now
 
@@ -67,7 +70,7 @@ class Registry:
         await self.users.add_account(user, timezone="UTC", level_tag=None)
         return f"{address} can sign in, with the role {role}."
 
-    async def find(self, search: str | None, role: str | None, limit: int) -> Sequence[Person]:
+    async def find(self, search: str | None, role: str | None, limit: int) -> Sequence[AccountRow]:
         return await self.people.find_people(self.now, search, Role(role) if role else None, limit=limit)
 
     async def set_role(self, email: str, role: str) -> str:
@@ -124,14 +127,14 @@ def run(data_dir: Path, work: Callable[[Registry], Awaitable[T]]) -> T:
         try:
             return asyncio.run(in_transaction(url, work))
         except (MamboError, msgspec.ValidationError, DBAPIError) as error:
-            known = db.as_mambo_error(error) if isinstance(error, DBAPIError) else errors.as_mambo_error(error, {})
+            known = as_mambo_error(error) if isinstance(error, DBAPIError) else error_handlers.as_mambo_error(error, {})
             if known is None:
                 raise
             raise click.ClickException(sentence(known)) from None
 
 
 async def in_transaction(url: str, work: Callable[[Registry], Awaitable[T]]) -> T:
-    engine = db.create_engine(url, pool_size=1)
+    engine = create_engine(url, pool_size=1)
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
             return await work(Registry(session, utc_now()))
@@ -173,7 +176,7 @@ def read_password(*, from_stdin: bool) -> str:
     return password
 
 
-def show(people: Sequence[Person], limit: int) -> None:
+def show(people: Sequence[AccountRow], limit: int) -> None:
     """Print a line for each of the first `limit` people, and whether there are more."""
     table = Table("E-mail", "Name", "Role", "State", "Since", box=None, pad_edge=False)
     for person in people[:limit]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from mambo import db
+from mambo.database.session import create_engine
 from mambo.game.repository import AuditRepository, Difference
 
 BATCH = 1000
@@ -28,7 +28,7 @@ def rebuild(url: str) -> int:
 
 
 async def work(url: str, *, is_rebuilt: bool) -> int:
-    engine = db.create_engine(url, pool_size=1)
+    engine = create_engine(url, pool_size=1)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True, quiet=not sys.stderr.isatty())
     found = 0

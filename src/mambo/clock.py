@@ -1,19 +1,12 @@
-"""The one clock: whatever needs the time is handed it, so that a test can turn it."""
+"""The clock, which is injected so that a test can set it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from litestar.datastructures import State
-
 Clock: TypeAlias = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
+    """Return the present instant, aware, in UTC."""
     return datetime.now(UTC)
-
-
-async def provide_now(state: State) -> datetime:
-    """The instant of this request, aware, in UTC."""
-    clock: Clock = state.clock
-    return clock()

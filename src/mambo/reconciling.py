@@ -3,22 +3,21 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 
 from msgspec import Struct
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from mambo import db
-from mambo.app import picture_store, video_host
 from mambo.clock import utc_now
+from mambo.database.session import Transactions, create_engine
 from mambo.errors import MamboError
-from mambo.logs import configure_logging
+from mambo.maintenance.service import BatchResult, MaintenanceService
+from mambo.resources import create_image_storage, create_video_host
 from mambo.settings import Settings
-from mambo.upkeep.service import Tally, Upkeep
+from mambo.web.request_log import configure_logging
 
 MOST_SHOWN = 20
 
@@ -45,16 +44,20 @@ def reconcile(settings: Settings) -> bool:
 
 
 async def work(settings: Settings) -> list[Line]:
-    engine = db.create_engine(settings.database_url, pool_size=2)
+    engine = create_engine(settings.database_url, pool_size=2)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
-        store = await stack.enter_async_context(picture_store(settings))
-        host = stack.enter_context(video_host(settings))
+        store = create_image_storage(settings)
+        host = create_video_host(settings)
+        if store is not None:
+            await stack.enter_async_context(store.opened())
+        if host is not None:
+            stack.enter_context(closing(host))
         console = Console(stderr=True, quiet=not sys.stderr.isatty())
         progress = stack.enter_context(Progress(*columns, console=console, transient=True))
         configure_logging(is_production=settings.is_production)  # now, so that lines go above the progress
-        upkeep = Upkeep(async_sessionmaker(engine, expire_on_commit=False), host, store, utc_now)
+        upkeep = MaintenanceService(Transactions(engine), host, store, utc_now)
         unfinished, deletions = await upkeep.hasten()
         asked = await in_batches(progress, "Asking Mux about unfinished videos", upkeep.ask_mux, unfinished)
         deleted = await in_batches(progress, "Deleting what nothing names", upkeep.delete_due, deletions)
@@ -66,17 +69,19 @@ async def work(settings: Settings) -> list[Line]:
         ]
 
 
-async def in_batches(progress: Progress, what: str, step: Callable[[], Awaitable[Tally]], total: int) -> Tally:
+async def in_batches(
+    progress: Progress, what: str, step: Callable[[], Awaitable[BatchResult]], total: int
+) -> BatchResult:
     """Take a step after another until one finds nothing to do."""
     task = progress.add_task(what, total=total)
-    whole = Tally(0, [])
+    whole = BatchResult(0, [])
     while (tally := await step()).total:
-        whole = Tally(whole.done + tally.done, whole.failed + tally.failed)
+        whole = BatchResult(whole.done + tally.done, whole.failed + tally.failed)
         progress.advance(task, tally.total)
     return whole
 
 
-async def compared(progress: Progress, upkeep: Upkeep) -> list[Line]:
+async def compared(progress: Progress, upkeep: MaintenanceService) -> list[Line]:
     """What Mux and the picture storage hold beside what the database names."""
     progress.add_task("Comparing with Mux and the picture storage", total=None)
     try:

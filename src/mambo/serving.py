@@ -23,7 +23,7 @@ from sqlalchemy.exc import ProgrammingError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
-from mambo.db import alembic_config
+from mambo.database.migrations import alembic_config
 from mambo.settings import (
     STAND_INS,
     Settings,
@@ -168,7 +168,7 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
 def run_server(listener: socket.socket, *, workers: int, reload: bool) -> None:
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
-        "mambo.app:create_app",
+        "mambo.app:create_server_app",
         factory=True,
         host=host,
         port=port,

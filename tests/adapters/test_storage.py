@@ -17,10 +17,16 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from mambo.adapters.storage import PICTURE_TYPES, PresignedPut, R2Storage, StoredObject, open_storage, require_picture
+from mambo.adapters.storage import (
+    PICTURE_TYPES,
+    PresignedPut,
+    R2ImageStorage,
+    StoredObject,
+    require_picture,
+)
 from mambo.devkit.storage import StorageSettings, embedded_storage
 from mambo.errors import DependencyFailed, DependencyTimedOut, Invalid, MamboError, Unavailable
-from mambo.logs import configure_logging
+from mambo.web.request_log import configure_logging
 
 FOLDER = "avatars"
 PNG = base64.b64decode(
@@ -46,7 +52,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettin
 
 
 @pytest.fixture(scope="session")
-async def store(settings: StorageSettings) -> AsyncIterator[R2Storage]:
+async def store(settings: StorageSettings) -> AsyncIterator[R2ImageStorage]:
     async with open_like(settings) as store:
         yield store
 
@@ -71,7 +77,7 @@ def folder_of(key: str) -> str:
     return key.rpartition("/")[0]
 
 
-def open_like(settings: StorageSettings, **changes: Any) -> AbstractAsyncContextManager[R2Storage]:
+def open_like(settings: StorageSettings, **changes: Any) -> AbstractAsyncContextManager[R2ImageStorage]:
     options = {
         "endpoint_url": settings.endpoint_url,
         "access_key_id": settings.access_key_id,
@@ -79,11 +85,11 @@ def open_like(settings: StorageSettings, **changes: Any) -> AbstractAsyncContext
         "bucket": settings.bucket_name,
         "public_domain": settings.public_domain,
     }
-    return open_storage(**{**options, **changes})
+    return R2ImageStorage(**{**options, **changes}).opened()
 
 
 @pytest.fixture
-def put(store: R2Storage, browser: httpx.AsyncClient) -> Callable[..., Any]:
+def put(store: R2ImageStorage, browser: httpx.AsyncClient) -> Callable[..., Any]:
     """Uploads as a browser does, and answers the public URL."""
 
     async def put(key: str, content_type: str, body: bytes) -> str:
@@ -96,7 +102,7 @@ def put(store: R2Storage, browser: httpx.AsyncClient) -> Callable[..., Any]:
 
 
 async def test_an_upload_is_at_once_public_under_its_type(
-    store: R2Storage, browser: httpx.AsyncClient, key: str
+    store: R2ImageStorage, browser: httpx.AsyncClient, key: str
 ) -> None:
     allowed = await store.presign_put(key, "image/png", len(PNG))
 
@@ -109,7 +115,9 @@ async def test_an_upload_is_at_once_public_under_its_type(
     assert store.key_of(allowed.public_url) == key
 
 
-async def test_an_upload_is_looked_at_listed_and_deleted(store: R2Storage, put: Callable[..., Any], key: str) -> None:
+async def test_an_upload_is_looked_at_listed_and_deleted(
+    store: R2ImageStorage, put: Callable[..., Any], key: str
+) -> None:
     await put(key, "image/png", PNG)
 
     seen = await store.inspect(key)
@@ -122,13 +130,15 @@ async def test_an_upload_is_looked_at_listed_and_deleted(store: R2Storage, put: 
     assert await store.inspect(key) is None
 
 
-async def test_deleting_what_is_absent_is_fine(store: R2Storage, key: str) -> None:
+async def test_deleting_what_is_absent_is_fine(store: R2ImageStorage, key: str) -> None:
     await store.delete(key)
 
     assert await store.inspect(key) is None
 
 
-async def test_a_large_object_is_not_read_to_be_looked_at(store: R2Storage, put: Callable[..., Any], key: str) -> None:
+async def test_a_large_object_is_not_read_to_be_looked_at(
+    store: R2ImageStorage, put: Callable[..., Any], key: str
+) -> None:
     await put(key, "image/png", PNG + bytes(3_000_000))
 
     seen = await store.inspect(key)
@@ -154,7 +164,7 @@ async def test_a_list_goes_on_over_pages(tmp_path: Path) -> None:
 # What is signed
 
 
-async def test_length_type_and_host_are_signed_for_five_minutes(store: R2Storage, key: str) -> None:
+async def test_length_type_and_host_are_signed_for_five_minutes(store: R2ImageStorage, key: str) -> None:
     allowed = await store.presign_put(key, "image/png", 100)
 
     query = parse_qs(urlsplit(allowed.upload_url).query)
@@ -162,7 +172,7 @@ async def test_length_type_and_host_are_signed_for_five_minutes(store: R2Storage
     assert query["X-Amz-Expires"] == ["300"]
 
 
-async def test_without_a_length_any_length_may_be_uploaded(store: R2Storage, key: str) -> None:
+async def test_without_a_length_any_length_may_be_uploaded(store: R2ImageStorage, key: str) -> None:
     allowed = await store.presign_put(key, "image/png")
 
     query = parse_qs(urlsplit(allowed.upload_url).query)
@@ -189,7 +199,7 @@ async def test_without_a_length_any_length_may_be_uploaded(store: R2Storage, key
     ],
 )
 async def test_nothing_else_than_a_picture_is_signed(
-    store: R2Storage, key: str, content_type: str, options: dict[str, int]
+    store: R2ImageStorage, key: str, content_type: str, options: dict[str, int]
 ) -> None:
     with pytest.raises(ValueError, match=r"signed|out of range"):
         await store.presign_put(key, content_type, **options)
@@ -216,7 +226,7 @@ TAMPERED: dict[str, Callable[[str], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("tampering", TAMPERED)
 async def test_an_upload_other_than_signed_stores_nothing(
-    store: R2Storage, browser: httpx.AsyncClient, key: str, tampering: str
+    store: R2ImageStorage, browser: httpx.AsyncClient, key: str, tampering: str
 ) -> None:
     allowed = await store.presign_put(key, "image/png", len(PNG))
     request = {"url": allowed.upload_url, "content": PNG, "headers": allowed.headers}
@@ -228,7 +238,7 @@ async def test_an_upload_other_than_signed_stores_nothing(
 
 
 async def test_a_signature_expires(
-    store: R2Storage, browser: httpx.AsyncClient, key: str, monkeypatch: pytest.MonkeyPatch
+    store: R2ImageStorage, browser: httpx.AsyncClient, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signed_at = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=301)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda **_: signed_at)
@@ -243,7 +253,7 @@ async def test_a_signature_expires(
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_signature_allows_a_put_and_no_other_method(
-    store: R2Storage, browser: httpx.AsyncClient, put: Callable[..., Any], key: str, method: str
+    store: R2ImageStorage, browser: httpx.AsyncClient, put: Callable[..., Any], key: str, method: str
 ) -> None:
     await put(key, "image/png", PNG)
     allowed = await store.presign_put(key, "image/png", len(PNG))
@@ -319,21 +329,23 @@ ODD = [
 
 
 @pytest.fixture(scope="module")
-async def store_without_server() -> AsyncIterator[R2Storage]:
+async def store_without_server() -> AsyncIterator[R2ImageStorage]:
     """A storage under media.example.com that does not run."""
     async with open_at("http://127.0.0.1:1") as store:
         yield store
 
 
 @pytest.mark.parametrize("url", FOREIGN)
-async def test_a_foreign_url_passes_unseen(store_without_server: R2Storage, url: str) -> None:
+async def test_a_foreign_url_passes_unseen(store_without_server: R2ImageStorage, url: str) -> None:
     await require_picture(store_without_server, "avatar_url", url, folder=FOLDER, max_bytes=1)
 
     assert store_without_server.key_of(url) is None
 
 
 @pytest.mark.parametrize("url", ODD)
-async def test_an_odd_url_of_the_own_host_never_counts_as_foreign(store_without_server: R2Storage, url: str) -> None:
+async def test_an_odd_url_of_the_own_host_never_counts_as_foreign(
+    store_without_server: R2ImageStorage, url: str
+) -> None:
     """However a browser may read it, it does not come round the check."""
     with pytest.raises(Invalid) as refused:
         await require_picture(store_without_server, "avatar_url", url, folder=FOLDER, max_bytes=1)
@@ -351,7 +363,7 @@ async def test_without_a_storage_nothing_is_looked_at(url: str) -> None:
 
 @pytest.mark.parametrize("content_type", PICTURE_TYPES)
 async def test_a_picture_of_each_type_is_accepted_up_to_the_limit(
-    store: R2Storage, put: Callable[..., Any], key: str, content_type: str
+    store: R2ImageStorage, put: Callable[..., Any], key: str, content_type: str
 ) -> None:
     body = PICTURES[content_type]
     url = await put(key, content_type, body)
@@ -374,7 +386,7 @@ async def test_a_picture_of_each_type_is_accepted_up_to_the_limit(
     ],
 )
 async def test_what_is_not_the_picture_it_says_is_refused(
-    store: R2Storage, put: Callable[..., Any], key: str, content_type: str, body: bytes
+    store: R2ImageStorage, put: Callable[..., Any], key: str, content_type: str, body: bytes
 ) -> None:
     url = await put(key, content_type, body)
 
@@ -395,7 +407,7 @@ async def test_an_object_that_is_stored_as_another_type_is_refused(tmp_path: Pat
                 )
 
 
-async def test_a_picture_that_is_absent_is_refused(store: R2Storage, settings: StorageSettings, key: str) -> None:
+async def test_a_picture_that_is_absent_is_refused(store: R2ImageStorage, settings: StorageSettings, key: str) -> None:
     with pytest.raises(Invalid) as refused:
         await require_picture(
             store, "avatar_url", f"{settings.public_domain}/{key}", folder=folder_of(key), max_bytes=1000
@@ -404,7 +416,7 @@ async def test_a_picture_that_is_absent_is_refused(store: R2Storage, settings: S
     assert refused.value.detail == "avatar_url has no picture behind it: upload one first."
 
 
-async def test_a_picture_of_another_folder_is_refused(store: R2Storage, put: Callable[..., Any], key: str) -> None:
+async def test_a_picture_of_another_folder_is_refused(store: R2ImageStorage, put: Callable[..., Any], key: str) -> None:
     """Someone else's avatar, or a thumbnail."""
     url = await put(key, "image/png", PNG)
 
@@ -412,14 +424,14 @@ async def test_a_picture_of_another_folder_is_refused(store: R2Storage, put: Cal
         await require_picture(store, "avatar_url", url, folder=f"avatars/{uuid4()}", max_bytes=1000)
 
 
-async def test_where_it_must_be_our_own_a_foreign_picture_is_refused(store_without_server: R2Storage) -> None:
+async def test_where_it_must_be_our_own_a_foreign_picture_is_refused(store_without_server: R2ImageStorage) -> None:
     with pytest.raises(Invalid, match="uploaded for this"):
         await require_picture(
             store_without_server, "avatar_url", "https://example.com/a.png", folder=FOLDER, max_bytes=1, is_own=True
         )
 
 
-async def test_a_picture_over_the_limit_is_refused(store: R2Storage, put: Callable[..., Any], key: str) -> None:
+async def test_a_picture_over_the_limit_is_refused(store: R2ImageStorage, put: Callable[..., Any], key: str) -> None:
     url = await put(key, "image/png", PNG)
 
     with pytest.raises(Invalid, match="too large"):
@@ -429,15 +441,15 @@ async def test_a_picture_over_the_limit_is_refused(store: R2Storage, put: Callab
 # A storage that fails
 
 
-def open_at(endpoint_url: str, *, timeout_seconds: float = 5) -> AbstractAsyncContextManager[R2Storage]:
-    return open_storage(
+def open_at(endpoint_url: str, *, timeout_seconds: float = 5) -> AbstractAsyncContextManager[R2ImageStorage]:
+    return R2ImageStorage(
         endpoint_url=endpoint_url,
         access_key_id="an-id",
         secret_access_key=SECRET,
         bucket="pictures",
         public_domain="media.example.com",
         timeout_seconds=timeout_seconds,
-    )
+    ).opened()
 
 
 @asynccontextmanager
@@ -526,7 +538,7 @@ async def test_a_wrong_secret_names_the_settings(settings: StorageSettings) -> N
     assert SECRET not in told.value.detail
 
 
-async def test_signing_needs_no_storage_that_runs(store_without_server: R2Storage) -> None:
+async def test_signing_needs_no_storage_that_runs(store_without_server: R2ImageStorage) -> None:
     allowed = await store_without_server.presign_put("avatars/a.png", "image/png", 100)
 
     assert allowed.upload_url.startswith("http://127.0.0.1:1/pictures/avatars/a.png?")

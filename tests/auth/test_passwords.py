@@ -162,7 +162,7 @@ async def test_whoever_waits_too_long_is_told_to_come_back_and_gives_up_their_pl
 async def test_a_sign_in_that_finds_no_room_is_answered_503(
     school: School, client: httpx.AsyncClient, app: Litestar
 ) -> None:
-    async with full(app.state.passwords):
+    async with full(app.state.resources.passwords):
         response = await client.post("/api/auth/token", json={"email": "ana@example.com", "password": PASSWORD})
 
     assert (response.status_code, response.json()["code"]) == (503, "busy")
@@ -172,7 +172,7 @@ async def test_a_sign_in_that_finds_no_room_is_answered_503(
 async def test_a_sign_in_that_finds_no_room_costs_no_statement(
     school: School, client: httpx.AsyncClient, app: Litestar
 ) -> None:
-    async with full(app.state.passwords):
+    async with full(app.state.resources.passwords):
         with counted(app) as statements:
             await client.post("/api/auth/token", json={"email": "ana@example.com", "password": PASSWORD})
 
@@ -186,7 +186,7 @@ async def test_a_long_password_is_refused_before_it_waits_to_be_hashed(
     """Whoever got as far as the thread would be told that it is busy."""
     ana = {"email": "ana@example.com", "password": "x" * size}
 
-    async with full(app.state.passwords):
+    async with full(app.state.resources.passwords):
         responses = [
             await client.post("/api/auth/token", json=ana),
             await client.post("/api/auth/register", json=ana | {"first_name": "Ana", "last_name": "Ruiz"}),
@@ -236,11 +236,11 @@ async def test_an_unknown_or_disabled_account_costs_what_a_wrong_password_costs(
     disabled = await school.person(password_hash=HASH, is_active=False)
 
     async def cost(email: str, password: str) -> float:
-        before = await in_turn(app.state.passwords, thread_time)
+        before = await in_turn(app.state.resources.passwords, thread_time)
         for _ in range(8):
             response = await client.post("/api/auth/token", json={"email": email, "password": password})
             assert response.status_code == 401
-        return await in_turn(app.state.passwords, thread_time) - before
+        return await in_turn(app.state.resources.passwords, thread_time) - before
 
     wrong = await cost(ana.email, "wrong")
     assert 0.5 < await cost("nobody@example.com", "wrong") / wrong < 2

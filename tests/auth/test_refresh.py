@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -13,10 +14,8 @@ from litestar import Litestar
 from auth.test_sessions import ANA, bearer, status_of
 from conftest import TurnableClock
 from factories import School
+from mambo.app import maintenance_of
 from mambo.auth.models import AuthSession, RefreshToken
-from mambo.auth.service import TokenMaker
-from mambo.auth.tokens import RefreshTokens
-from mambo.upkeep.service import upkeep_of
 
 
 @pytest.fixture
@@ -157,11 +156,8 @@ async def test_a_key_that_was_replaced_meanwhile_ends_nothing(
 ) -> None:
     """The child cannot be made again: the client is refused, and the session goes on."""
     child = await refreshed(client, first)
-    maker: TokenMaker = app.state.token_maker
-    app.state.token_maker = TokenMaker(maker.access, RefreshTokens("another secret key, which is new"))
-
-    replayed = await refresh(client, first)
-    app.state.token_maker = maker
+    with patch.object(app.state.resources.token_issuer.refresh, "_key", b"another key"):
+        replayed = await refresh(client, first)
 
     assert replayed.status_code == 401
     assert await status_of(client, child) == 200
@@ -207,7 +203,7 @@ async def test_a_disabled_person_does_not_refresh(
 async def test_sign_ins_that_are_over_are_forgotten_with_their_tokens(
     school: School, app: Litestar, first: dict[str, Any], clock: TurnableClock
 ) -> None:
-    upkeep = upkeep_of(app.state)
+    upkeep = maintenance_of(app.state.resources)
     clock.turn(timedelta(days=90))
     before = await upkeep.forget_sessions()
     clock.turn(timedelta(seconds=1))

@@ -321,7 +321,7 @@ async def test_who_was_read_before_a_change_is_not_remembered_after_it(
 ) -> None:
     """The answer of the database crosses with the change."""
     ana = await school.person()
-    principals = remembering.state.principals
+    principals = remembering.state.resources.principals
 
     asking = asyncio.create_task(principals.get(ana.token, clock()))
     await asyncio.wait([asking], timeout=0)
@@ -340,7 +340,7 @@ async def test_a_remembered_person_is_gone_when_the_session_is_over(
     before = (await ana.get("/api/users/me")).status_code
     async with school.sessions.begin() as session:
         await session.execute(sa.update(AuthSession).values(expires_at=clock() + timedelta(hours=2)))
-    remembering.state.principals.forget()
+    remembering.state.resources.principals.forget()
     await ana.get("/api/users/me")
 
     clock.turn(timedelta(hours=3))

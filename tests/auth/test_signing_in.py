@@ -219,7 +219,7 @@ async def test_a_session_of_someone_else_does_not_count(school: School, app: Lit
 
     ana, ben = await school.person(), await school.person()
     session_id = await school.scalar(sa.select(AuthSession.id).where(AuthSession.user_id == ben.user_id))
-    ana.token = app.state.token_maker.access.issue(
+    ana.token = app.state.resources.token_issuer.access.issue(
         Claims(ana.user_id, session_id), school.clock(), school.clock() + timedelta(days=90)
     )[0]
 

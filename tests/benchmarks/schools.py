@@ -12,9 +12,9 @@ import httpx
 from alembic import command as alembic
 from msgspec import Struct
 
-from mambo.app import token_maker
 from mambo.auth.tokens import Claims
-from mambo.db import alembic_config
+from mambo.database.migrations import alembic_config
+from mambo.resources import create_token_issuer
 from mambo.settings import load_settings
 from servers import Server, image_command, served
 
@@ -122,7 +122,7 @@ async def fill(database: str, size: Size, environ: dict[str, str]) -> Data:
         )
     finally:
         await connection.close()
-    access, now = token_maker(load_settings(environ)).access, datetime.now(UTC)
+    access, now = create_token_issuer(load_settings(environ)).access, datetime.now(UTC)
     return Data(
         tokens=[access.issue(Claims(*session), now, now + timedelta(days=1))[0] for session in sessions],
         worlds=[str(world["id"]) for world in worlds],

@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from factories import Caller, School
+from mambo.access.rules import Access, access_to
 from mambo.courses import rules
 from mambo.courses.models import Lesson
-from mambo.courses.rules import Access
 from mambo.courses.schemas import LessonContent
-from mambo.guards import Principal, Role
+from mambo.web.principal import Principal, Role
 
 CONTENT: dict[str, Any] = {
     "notes": "# Basic step\n\nBreak on **two** — ¡vamos! 💃",
@@ -267,7 +267,7 @@ ACCESS = {
 def test_access_follows_from_who_asks_and_what_the_course_is(
     visitor: str, access: Access, *, is_published: bool, is_free: bool
 ) -> None:
-    assert rules.access_to(VISITORS[visitor], is_published=is_published, is_free=is_free) is access
+    assert access_to(VISITORS[visitor], is_published=is_published, is_free=is_free) is access
 
 
 def test_content_without_answers_is_the_content_less_answers() -> None:

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from mambo.adapters.storage import open_storage
+from mambo.adapters.storage import R2ImageStorage
 from mambo.devkit import storage
 from mambo.devkit.storage import StorageSettings, embedded_storage
 
@@ -32,13 +32,13 @@ async def browser() -> AsyncIterator[httpx.AsyncClient]:
 
 async def upload(settings: StorageSettings, browser: httpx.AsyncClient, body: bytes = PNG) -> str:
     """Put a picture and answer its public URL."""
-    async with open_storage(
+    async with R2ImageStorage(
         endpoint_url=settings.endpoint_url,
         access_key_id=settings.access_key_id,
         secret_access_key=settings.secret_access_key,
         bucket=settings.bucket_name,
         public_domain=settings.public_domain,
-    ) as store:
+    ).opened() as store:
         allowed = await store.presign_put(KEY, "image/png")
     response = await browser.put(allowed.upload_url, content=body, headers=allowed.headers)
     response.raise_for_status()

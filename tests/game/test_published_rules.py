@@ -33,19 +33,19 @@ async def test_the_rules_are_what_is_played(school: School) -> None:
 
 def test_other_rules_have_another_version() -> None:
     """Whoever changes what is published raises `rules.VERSION`, and writes the new tag down here."""
-    assert (VERSION, published_rules().tag) == (1, TAG_OF_VERSION_1)
+    assert (VERSION, published_rules().etag) == (1, TAG_OF_VERSION_1)
 
 
 async def test_a_client_keeps_the_rules_by_their_tag(school: School) -> None:
     response = await school.client.get("/api/game/rules")
 
-    assert response.headers["etag"] == published_rules().tag
+    assert response.headers["etag"] == published_rules().etag
     assert response.headers["cache-control"] == "public, max-age=300"
 
 
 @pytest.mark.parametrize("header", ["{tag}", "W/{tag}", '"a", {tag}', '"a" ,W/{tag}, "b"', "*"])
 async def test_a_client_that_has_them_gets_nothing_new(school: School, header: str) -> None:
-    tag = published_rules().tag
+    tag = published_rules().etag
 
     response = await school.client.get("/api/game/rules", headers={"If-None-Match": header.format(tag=tag)})
 
@@ -55,7 +55,7 @@ async def test_a_client_that_has_them_gets_nothing_new(school: School, header: s
 
 @pytest.mark.parametrize("header", ['"a"', "{bare}", '"{bare}-gzip"', '"*"', "W/", ""])
 async def test_a_client_that_has_others_gets_them(school: School, header: str) -> None:
-    bare = published_rules().tag.strip('"')
+    bare = published_rules().etag.strip('"')
 
     response = await school.client.get("/api/game/rules", headers={"If-None-Match": header.format(bare=bare)})
 

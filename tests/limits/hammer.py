@@ -4,17 +4,19 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from mambo.adapters.cache import open_redis
-from mambo.db import open_pool
+from mambo.adapters.cache import RedisCache
+from mambo.database.pool import Pool
 from mambo.errors import TooMany
-from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
+from mambo.limits.repository import Counters, PostgresCounters, RedisCounters
 from mambo.limits.rules import SIGN_IN_ALL, rates
-from mambo.limits.service import Limits
-from mambo.logs import configure_logging
+from mambo.limits.service import RateLimiter
+from mambo.web.request_log import configure_logging
 
 
-async def hammer(counts: Counts) -> None:
-    limits = Limits(counts, rates({"LIMIT_SIGN_IN_ALL": "10/hour"}), lambda: datetime.now(UTC), lifts_loopback=False)
+async def hammer(counts: Counters) -> None:
+    limits = RateLimiter(
+        counts, rates({"LIMIT_SIGN_IN_ALL": "10/hour"}), lambda: datetime.now(UTC), lifts_loopback=False
+    )
 
     async def passes(name: str) -> bool:
         try:
@@ -32,11 +34,11 @@ async def hammer(counts: Counts) -> None:
 async def main(kind: str, url: str) -> None:
     configure_logging(is_production=True)  # to standard error
     if kind == "redis":
-        async with open_redis(url) as cache:
-            await hammer(RedisCounts(cache))
+        async with RedisCache(url).opened() as cache:
+            await hammer(RedisCounters(cache))
     else:
-        async with open_pool(url, size=10) as pool:
-            await hammer(PostgresCounts(pool))
+        async with Pool(url, size=10).opened() as pool:
+            await hammer(PostgresCounters(pool))
 
 
 asyncio.run(main(*sys.argv[1:]))

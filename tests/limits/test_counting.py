@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from factories import School
-from limits.conftest import PATIENCE_SECONDS, RedisServer
 from mambo.limits.models import RateCount
-from mambo.limits.repository import KEPT, SWEEP_MS, Counts, OwnCounts
+from mambo.limits.repository import KEPT, SWEEP_MS, Counters, LocalCounters
 from mambo.limits.rules import Rate
+from support.redis import PATIENCE_SECONDS, RedisServer
 
 HAMMER = Path(__file__).with_name("hammer.py")
 ROUNDS = 5
@@ -64,7 +64,7 @@ async def test_two_processes_let_exactly_as_many_through_as_the_limit_says(
 
 
 async def test_of_those_who_stand_before_the_last_one_at_once_one_has_it(
-    postgres_counts: Counts, school: School
+    postgres_counts: Counters, school: School
 ) -> None:
     """They all see the row as it was, and find it as the one before has left it."""
     waiting = sa.select(sa.func.count()).select_from(sa.table("pg_locks")).where(sa.text("NOT granted"))
@@ -79,14 +79,14 @@ async def test_of_those_who_stand_before_the_last_one_at_once_one_has_it(
     assert sorted(one.is_allowed for one in await taking) == [False, False, True]
 
 
-async def test_as_many_as_the_limit_are_allowed_and_no_more(counts: Counts) -> None:
+async def test_as_many_as_the_limit_are_allowed_and_no_more(counts: Counters) -> None:
     taken = [await counts.take("k", TWICE_A_MINUTE, NOW + number) for number in range(4)]
 
     assert [one.is_allowed for one in taken] == [True, True, False, False]
     assert [one.count for one in taken] == [1, 2, 2, 2]
 
 
-async def test_the_window_begins_with_the_first_and_ends_as_it_said(counts: Counts) -> None:
+async def test_the_window_begins_with_the_first_and_ends_as_it_said(counts: Counters) -> None:
     ends = [(await counts.take("k", TWICE_A_MINUTE, NOW + number)).ends for number in range(3)]
 
     assert ends == [NOW + MINUTE] * 3
@@ -95,13 +95,13 @@ async def test_the_window_begins_with_the_first_and_ends_as_it_said(counts: Coun
     assert (after.is_allowed, after.count, after.ends) == (True, 1, NOW + 2 * MINUTE)
 
 
-async def test_keys_are_counted_apart(counts: Counts) -> None:
+async def test_keys_are_counted_apart(counts: Counters) -> None:
     await counts.take("k", Rate(1, 60), NOW)
 
     assert (await counts.take("another", Rate(1, 60), NOW)).is_allowed
 
 
-async def test_what_is_given_back_is_there_again(counts: Counts) -> None:
+async def test_what_is_given_back_is_there_again(counts: Counters) -> None:
     await counts.take("k", TWICE_A_MINUTE, NOW)
     taken = await counts.take("k", TWICE_A_MINUTE, NOW)
 
@@ -111,7 +111,7 @@ async def test_what_is_given_back_is_there_again(counts: Counts) -> None:
     assert again == [True, False]
 
 
-async def test_nothing_is_given_back_to_a_later_window(counts: Counts) -> None:
+async def test_nothing_is_given_back_to_a_later_window(counts: Counters) -> None:
     earlier = await counts.take("k", TWICE_A_MINUTE, NOW)
     for _ in range(2):
         await counts.take("k", TWICE_A_MINUTE, NOW + MINUTE)
@@ -121,7 +121,7 @@ async def test_nothing_is_given_back_to_a_later_window(counts: Counts) -> None:
     assert not (await counts.take("k", TWICE_A_MINUTE, NOW + MINUTE)).is_allowed
 
 
-async def test_no_more_is_given_back_than_was_taken(counts: Counts) -> None:
+async def test_no_more_is_given_back_than_was_taken(counts: Counters) -> None:
     taken = await counts.take("k", TWICE_A_MINUTE, NOW)
 
     for _ in range(3):
@@ -131,7 +131,7 @@ async def test_no_more_is_given_back_than_was_taken(counts: Counts) -> None:
     assert again == [True, True, False]
 
 
-async def test_a_cleared_count_starts_from_nothing(counts: Counts) -> None:
+async def test_a_cleared_count_starts_from_nothing(counts: Counters) -> None:
     for _ in range(2):
         await counts.take("k", TWICE_A_MINUTE, NOW)
 
@@ -140,14 +140,14 @@ async def test_a_cleared_count_starts_from_nothing(counts: Counts) -> None:
     assert (await counts.take("k", TWICE_A_MINUTE, NOW)).count == 1
 
 
-async def test_a_clock_that_went_an_hour_wrong_locks_nobody_out_for_an_hour(counts: Counts) -> None:
+async def test_a_clock_that_went_an_hour_wrong_locks_nobody_out_for_an_hour(counts: Counters) -> None:
     for _ in range(2):
         await counts.take("k", TWICE_A_MINUTE, NOW + 60 * MINUTE)
 
     assert (await counts.take("k", TWICE_A_MINUTE, NOW)).is_allowed
 
 
-async def test_rows_of_windows_that_are_over_go_at_a_later_count(postgres_counts: Counts, school: School) -> None:
+async def test_rows_of_windows_that_are_over_go_at_a_later_count(postgres_counts: Counters, school: School) -> None:
     await postgres_counts.take("over", TWICE_A_MINUTE, NOW)
 
     await postgres_counts.take("new", TWICE_A_MINUTE, NOW + SWEEP_MS + 1)
@@ -165,7 +165,7 @@ async def test_postgres_keeps_no_log_of_counts(engine: AsyncEngine) -> None:
     assert persistence == "u"
 
 
-async def test_a_redis_key_expires_with_its_window(redis_counts: Counts, redis: RedisServer) -> None:
+async def test_a_redis_key_expires_with_its_window(redis_counts: Counters, redis: RedisServer) -> None:
     await redis_counts.take("k", TWICE_A_MINUTE, NOW)
     ttl = await redis.call("PTTL", "limit:k")
 
@@ -173,21 +173,21 @@ async def test_a_redis_key_expires_with_its_window(redis_counts: Counts, redis: 
     assert 0 < ttl <= MINUTE
 
 
-async def test_after_flushall_redis_counts_from_nothing(redis_counts: Counts, redis: RedisServer) -> None:
+async def test_after_flushall_redis_counts_from_nothing(redis_counts: Counters, redis: RedisServer) -> None:
     await redis_counts.take("k", TWICE_A_MINUTE, NOW)
     await redis.call("FLUSHALL")
 
     assert (await redis_counts.take("k", TWICE_A_MINUTE, NOW)).count == 1
 
 
-async def test_nonsense_in_redis_is_counted_over(redis_counts: Counts, redis: RedisServer) -> None:
+async def test_nonsense_in_redis_is_counted_over(redis_counts: Counters, redis: RedisServer) -> None:
     await redis.call("HSET", "limit:k", "count", "many", "ends", "never")
 
     assert (await redis_counts.take("k", TWICE_A_MINUTE, NOW)).count == 1
 
 
 def test_a_process_by_itself_keeps_to_the_limit() -> None:
-    own = OwnCounts()
+    own = LocalCounters()
 
     taken = [own.take("k", TWICE_A_MINUTE, NOW + number) for number in range(3)]
 
@@ -201,7 +201,7 @@ def test_a_process_by_itself_keeps_to_the_limit() -> None:
 
 def test_a_process_by_itself_remembers_a_bounded_number_of_counts() -> None:
     """The ones it used last."""
-    own = OwnCounts()
+    own = LocalCounters()
 
     for number in range(KEPT + 1):
         own.take(f"k{number}", Rate(1, 60), NOW)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -12,41 +13,41 @@ import httpx
 import pytest
 import uvicorn
 from litestar import Litestar, get
-from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from conftest import TurnableClock, check_envelope
 from factories import School
-from mambo.errors import on_error
-from mambo.guards import Principal, Role, open_to_anyone, requires_user
-from mambo.limits.repository import Counts
-from mambo.limits.rules import FORGOT_ACCOUNT, PASSWORD, REFRESH, REGISTER, SIGN_IN_ALL
-from mambo.limits.service import Limits, limited
-from mambo.logs import RequestEnvelope
+from mambo.limits.repository import Counters
+from mambo.limits.rules import PASSWORD, REFRESH, REGISTER, SIGN_IN_ALL
+from mambo.limits.service import RateLimiter, enforce_limit
+from mambo.web.error_handlers import on_error
+from mambo.web.guards import open_to_anyone, requires_user
+from mambo.web.principal import Principal, Role
+from mambo.web.request_log import RequestMiddleware
 
-MakeLimits = Callable[..., Limits]
+MakeLimits = Callable[..., RateLimiter]
 THREE = {"LIMIT_REGISTER": "3/hour", "LIMIT_PASSWORD": "3/hour", "LIMIT_REFRESH": "3/hour"}
 SPOOFED = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP", "True-Client-IP", "Authorization")
 
 
-@get("/register", guards=[open_to_anyone, limited(REGISTER)])
+@get("/register", guards=[open_to_anyone], rate_limit=REGISTER)
 async def register() -> str:
     return "welcome"
 
 
-@get("/password", guards=[requires_user, limited(PASSWORD)])
+@get("/password", guards=[requires_user], rate_limit=PASSWORD)
 async def change_password() -> str:
     return "changed"
 
 
-@get("/refresh", guards=[requires_user, limited(REFRESH)])
+@get("/refresh", guards=[requires_user], rate_limit=REFRESH)
 async def refresh() -> str:
     return "refreshed"
 
 
-@get("/all", guards=[open_to_anyone, limited(SIGN_IN_ALL)])
+@get("/all", guards=[open_to_anyone], rate_limit=SIGN_IN_ALL)
 async def for_all() -> str:
     return "fine"
 
@@ -65,21 +66,21 @@ class AsToldByHeaders(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
-def app_with(limits: Limits) -> Litestar:
+def app_with(limits: RateLimiter) -> Litestar:
     app = Litestar(
         [register, change_password, refresh, for_all],
         middleware=[AsToldByHeaders()],
         exception_handlers={Exception: on_error},
-        state=State({"limits": limits}),
+        before_request=partial(enforce_limit, limits),
         openapi_config=None,
         logging_config=None,
     )
-    app.asgi_handler = RequestEnvelope(app.asgi_handler, is_production=False)
+    app.asgi_handler = RequestMiddleware(app.asgi_handler, is_production=False)
     return app
 
 
 @pytest.fixture
-def small(make_limits: MakeLimits, counts: Counts) -> Litestar:
+def small(make_limits: MakeLimits, counts: Counters) -> Litestar:
     """An app of four routes that may be called three times an hour."""
     return app_with(make_limits(counts, **THREE))
 
@@ -180,16 +181,10 @@ async def test_whoever_may_not_call_is_not_counted(small: Litestar) -> None:
     assert await statuses(small, ["203.0.113.7"] * 5, "/password") == [401] * 5
 
 
-async def test_a_limit_of_all_is_everyones(make_limits: MakeLimits, counts: Counts) -> None:
+async def test_a_limit_of_all_is_everyones(make_limits: MakeLimits, counts: Counters) -> None:
     app = app_with(make_limits(counts, LIMIT_SIGN_IN_ALL="2/hour"))
 
     assert await statuses(app, [f"203.0.113.{number}" for number in range(3)], "/all") == [200, 200, 429]
-
-
-def test_a_limit_per_account_cannot_guard_a_route() -> None:
-    """Only the handler knows which account was named."""
-    with pytest.raises(ValueError, match="forgot_account"):
-        limited(FORGOT_ACCOUNT)
 
 
 # On one's own machine
@@ -198,7 +193,7 @@ LOOPBACK = ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "127.0.0.1"]
 
 
 async def test_in_development_the_machine_itself_has_no_limit_per_address(
-    make_limits: MakeLimits, counts: Counts
+    make_limits: MakeLimits, counts: Counters
 ) -> None:
     app = app_with(make_limits(counts, lifts_loopback=True, **THREE))
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from limits.conftest import AT_ONCE, PATIENCE_SECONDS, RedisServer
-from mambo.adapters.cache import Cache, open_redis
+from mambo.adapters.cache import Cache, RedisCache
+from support.redis import AT_ONCE, PATIENCE_SECONDS, RedisServer
 
 
 class Ear:
@@ -25,7 +25,7 @@ class Ear:
 @pytest.fixture
 async def other(redis: RedisServer) -> AsyncIterator[Cache]:
     """Another worker, which soon wonders at a silence."""
-    async with open_redis(redis.url, recovery_seconds=AT_ONCE, silence_seconds=0.05) as cache:
+    async with RedisCache(redis.url, recovery_seconds=AT_ONCE, silence_seconds=0.05).opened() as cache:
         yield cache
 
 
@@ -81,7 +81,7 @@ async def test_a_redis_that_falls_silent_is_left_for_another_connection(cache: C
     """Nothing ends such a connection: the other end is frozen, or unplugged."""
     async with (
         line_to(redis) as line,
-        open_redis(line.url, recovery_seconds=AT_ONCE, silence_seconds=0.05) as other,
+        RedisCache(line.url, recovery_seconds=AT_ONCE, silence_seconds=0.05).opened() as other,
     ):
         ear = Ear(other)
         await ear.next()
@@ -157,7 +157,7 @@ async def calls_of(redis: RedisServer, command: str) -> int:
 async def test_a_worker_starts_and_speaks_without_redis(redis: RedisServer) -> None:
     """It hears as soon as there is one."""
     await redis.kill()
-    async with open_redis(redis.url, recovery_seconds=AT_ONCE) as cache:
+    async with RedisCache(redis.url, recovery_seconds=AT_ONCE).opened() as cache:
         ear = Ear(cache)
         cache.publish("channel", "lost")
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from auth.test_sessions import calling
 from conftest import TurnableClock
 from factories import School
-from limits.conftest import PATIENCE_SECONDS, RedisServer
 from mambo.app import create_app
 from mambo.settings import Settings
+from support.redis import PATIENCE_SECONDS, RedisServer
 
 Workers = tuple[Litestar, Litestar]
 

@@ -6,25 +6,25 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from limits.conftest import RedisServer
-from mambo.adapters.cache import Cache, open_redis
-from mambo.db import open_pool
+from mambo.adapters.cache import Cache, RedisCache
+from mambo.database.pool import Pool
 from mambo.errors import NotSignedIn, TooMany
-from mambo.limits.repository import Counts, PostgresCounts, RedisCounts
+from mambo.limits.repository import Counters, PostgresCounters, RedisCounters
 from mambo.limits.rules import SIGN_IN_ACCOUNT, SIGN_IN_ALL
-from mambo.limits.service import Limits, key_of
+from mambo.limits.service import RateLimiter, key_of
+from support.redis import RedisServer
 
-MakeLimits = Callable[..., Limits]
+MakeLimits = Callable[..., RateLimiter]
 ANA = "ana@example.com"
 REDIS_KEY = f"limit:{key_of(SIGN_IN_ACCOUNT, ANA)}"
 
 
 @pytest.fixture
-def limits(make_limits: MakeLimits, redis_counts: Counts) -> Limits:
+def limits(make_limits: MakeLimits, redis_counts: Counters) -> RateLimiter:
     return make_limits(redis_counts)
 
 
-async def passes(limits: Limits) -> bool:
+async def passes(limits: RateLimiter) -> bool:
     try:
         await limits.hit(SIGN_IN_ACCOUNT, ANA)
     except TooMany:
@@ -32,11 +32,13 @@ async def passes(limits: Limits) -> bool:
     return True
 
 
-async def passed(limits: Limits, times: int) -> int:
+async def passed(limits: RateLimiter, times: int) -> int:
     return sum([await passes(limits) for _ in range(times)])
 
 
-async def test_a_redis_that_dies_on_the_way_leaves_the_count_where_it_was(limits: Limits, redis: RedisServer) -> None:
+async def test_a_redis_that_dies_on_the_way_leaves_the_count_where_it_was(
+    limits: RateLimiter, redis: RedisServer
+) -> None:
     before = await passed(limits, 7)
 
     await redis.kill()
@@ -44,19 +46,19 @@ async def test_a_redis_that_dies_on_the_way_leaves_the_count_where_it_was(limits
     assert before + await passed(limits, 20) == 10
 
 
-async def test_without_redis_from_the_start_the_limit_holds(limits: Limits, redis: RedisServer) -> None:
+async def test_without_redis_from_the_start_the_limit_holds(limits: RateLimiter, redis: RedisServer) -> None:
     await redis.kill()
 
     assert await passed(limits, 100) == 10
 
 
-async def test_without_redis_a_hundred_at_once_are_ten(limits: Limits, redis: RedisServer) -> None:
+async def test_without_redis_a_hundred_at_once_are_ten(limits: RateLimiter, redis: RedisServer) -> None:
     await redis.kill()
 
     assert sum(await asyncio.gather(*(passes(limits) for _ in range(100)))) == 10
 
 
-async def test_a_redis_that_is_back_is_used_again(limits: Limits, redis: RedisServer) -> None:
+async def test_a_redis_that_is_back_is_used_again(limits: RateLimiter, redis: RedisServer) -> None:
     await redis.kill()
     await passed(limits, 5)
 
@@ -66,7 +68,7 @@ async def test_a_redis_that_is_back_is_used_again(limits: Limits, redis: RedisSe
     assert await redis.call("HGET", REDIS_KEY, "count") == "1"
 
 
-async def test_without_redis_success_still_clears_the_account(limits: Limits, redis: RedisServer) -> None:
+async def test_without_redis_success_still_clears_the_account(limits: RateLimiter, redis: RedisServer) -> None:
     await redis.kill()
     for _ in range(9):
         with pytest.raises(NotSignedIn):
@@ -83,8 +85,8 @@ async def test_a_redis_that_hangs_holds_nobody_up_and_lets_nobody_through(
     redis: RedisServer, make_limits: MakeLimits
 ) -> None:
     """At most half a second for the few that find out, and then nothing for a while."""
-    async with open_redis(redis.url) as cache:
-        limits = make_limits(RedisCounts(cache))
+    async with RedisCache(redis.url).opened() as cache:
+        limits = make_limits(RedisCounters(cache))
         before = await passed(limits, 3)
         redis.freeze()
 
@@ -93,8 +95,8 @@ async def test_a_redis_that_hangs_holds_nobody_up_and_lets_nobody_through(
 
 
 async def test_a_server_that_takes_connections_and_says_nothing_holds_nobody_up(make_limits: MakeLimits) -> None:
-    async with silent_server() as url, open_redis(url) as cache, asyncio.timeout(5):
-        assert await passed(make_limits(RedisCounts(cache)), 200) == 10
+    async with silent_server() as url, RedisCache(url).opened() as cache, asyncio.timeout(5):
+        assert await passed(make_limits(RedisCounters(cache)), 200) == 10
 
 
 @asynccontextmanager
@@ -108,7 +110,7 @@ async def silent_server() -> AsyncIterator[str]:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
 
 
-async def test_a_redis_that_refuses_lets_nobody_through(limits: Limits, redis: RedisServer, cache: Cache) -> None:
+async def test_a_redis_that_refuses_lets_nobody_through(limits: RateLimiter, redis: RedisServer, cache: Cache) -> None:
     """Such as one that is full, or whose key is of another type."""
     del cache
     await redis.call("SET", REDIS_KEY, "not a hash")
@@ -117,5 +119,5 @@ async def test_a_redis_that_refuses_lets_nobody_through(limits: Limits, redis: R
 
 
 async def test_without_postgres_a_worker_counts_by_itself_too(make_limits: MakeLimits) -> None:
-    async with open_pool("postgresql+asyncpg://nobody@127.0.0.1:1/none", size=1) as pool:
-        assert await passed(make_limits(PostgresCounts(pool)), 20) == 10
+    async with Pool("postgresql+asyncpg://nobody@127.0.0.1:1/none", size=1).opened() as pool:
+        assert await passed(make_limits(PostgresCounters(pool)), 20) == 10

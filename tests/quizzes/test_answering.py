@@ -22,12 +22,12 @@ from factories import Caller, School
 from mambo.app import create_app
 from mambo.courses.models import Lesson
 from mambo.game.models import ActivityDay, XpEvent
-from mambo.guards import Role
 from mambo.limits.rules import Rate
 from mambo.quizzes.models import QuizAttempt
 from mambo.settings import Settings
 from mambo.users.models import UserProfile
 from mambo.users.repository import ProfileRepository
+from mambo.web.principal import Role
 
 QUIZ: list[dict[str, Any]] = [
     {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mambo.courses.schemas import QuizOption, QuizQuestion
 from mambo.errors import Invalid
-from mambo.quizzes.rules import Grade, grade, require_answers_to
+from mambo.quizzes.rules import QuizScore, grade, require_answers_to
 
 
 def question(number: int, *are_correct: bool | None) -> QuizQuestion:
@@ -74,7 +74,7 @@ def test_of_several_right_options_any_is_right(option: int, *, is_right: bool) -
 def test_what_is_not_answered_is_wrong() -> None:
     graded = grade(quiz_of(3), {"q1": 1})
 
-    assert graded == Grade(33, False, {"q0": False, "q1": True, "q2": False})
+    assert graded == QuizScore(33, False, {"q0": False, "q1": True, "q2": False})
 
 
 @pytest.mark.parametrize("answers", [{}, {"q0": 0}, {"q0": 1, "q1": 0}])

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from test_serve import Served, query, serve
-from test_workers import ask_every_worker
+from cli.test_serve import Served, query, serve
+from cli.test_two_workers import ask_every_worker
 
 AT_ONCE = 50
 FREE_QUIZZES = """

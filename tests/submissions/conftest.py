@@ -1,7 +1,16 @@
-"""The app of these tests is that of media: with the Mux emulator, which takes learners' videos."""
+"""These tests run against the app with image storage and videos."""
 
-from media.conftest import app as app
-from media.conftest import emulator as emulator
-from media.conftest import mux as mux
-from media.conftest import settings as settings
-from media.conftest import storage as storage
+import pytest
+from litestar import Litestar
+
+from mambo.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def settings(media_settings: Settings) -> Settings:
+    return media_settings
+
+
+@pytest.fixture(scope="session")
+def app(media_app: Litestar) -> Litestar:
+    return media_app

@@ -13,10 +13,10 @@ from conftest import TurnableClock, counted
 from factories import School
 from mambo.courses.models import Lesson
 from mambo.game.models import XpEvent, XpKind
-from mambo.guards import Role
-from mambo.learning.models import LessonCompletion
+from mambo.progress.models import LessonCompletion
 from mambo.submissions.models import Submission, SubmissionStatus
 from mambo.users.models import UserProfile
+from mambo.web.principal import Role
 from submissions.test_submitting import VIDEO, boss_of, count, grade, sent
 
 

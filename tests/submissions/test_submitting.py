@@ -14,7 +14,7 @@ from conftest import START, TurnableClock, counted
 from factories import Caller, School
 from mambo.courses.models import Lesson
 from mambo.game.models import ActivityDay, XpEvent
-from mambo.learning.models import LessonCompletion
+from mambo.progress.models import LessonCompletion
 from mambo.submissions.models import Submission, SubmissionStatus
 
 VIDEO = "https://video.example/my-shines.mp4"

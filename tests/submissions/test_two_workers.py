@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from test_serve import query, serve, sign_in
-from test_workers import ask_every_worker
+from cli.test_serve import query, serve, sign_in
+from cli.test_two_workers import ask_every_worker
 
 ROUNDS = 5
 AT_ONCE = 20

@@ -11,18 +11,19 @@ from litestar import Litestar
 
 from conftest import START, TurnableClock, counted
 from factories import Caller, School
+from images.test_images import upkeep as upkeep
+from maintenance.test_maintenance import at_mux
 from mambo.courses.models import Lesson
+from mambo.deletions.models import DeletionKind
 from mambo.devkit.mux import ANALYSED, MuxEmulator
 from mambo.devkit.mux_webhooks import Faults, RestFault
-from mambo.media.models import InboxEvent, MediaKind, VideoStatus, VideoUpload
+from mambo.maintenance.service import MaintenanceService
 from mambo.submissions.models import Submission
-from mambo.upkeep.service import Upkeep
-from media.conftest import ORIGIN
-from media.test_inbox import pending
-from media.test_pictures import upkeep as upkeep
-from media.test_upkeep import at_mux
-from media.test_videos import put_file, rows, settle
+from mambo.videos.models import VideoStatus, VideoUpload, WebhookEvent
 from submissions.test_submitting import boss_of, count, grade, sent, submit
+from support.media import ORIGIN
+from videos.test_uploads import put_file, rows, settle
+from videos.test_webhook import pending
 
 
 async def begin(learner: Caller, lesson: Lesson) -> dict[str, Any]:
@@ -120,7 +121,7 @@ async def test_an_admin_waits_for_a_lessons_video_whatever_learners_upload(schoo
     await admin.post("/api/mux/upload-url", {"lesson_id": str(boss.id)})
 
     assert state["status"] == "waiting"
-    assert await pending(school) == {(MediaKind.UPLOAD, theirs["upload_id"])}
+    assert await pending(school) == {(DeletionKind.UPLOAD, theirs["upload_id"])}
 
 
 # One at a time, and one's own
@@ -136,7 +137,7 @@ async def test_a_new_upload_gives_up_the_unfinished_one_before(school: School, m
     second = await begin(ana, boss)
 
     assert {row.mux_upload_id for row in await rows(school)} == kept | {second["upload_id"]}
-    assert await pending(school) == {(MediaKind.UPLOAD, first["upload_id"])}
+    assert await pending(school) == {(DeletionKind.UPLOAD, first["upload_id"])}
 
 
 async def test_of_uploads_that_are_begun_at_once_one_is_left(school: School, mux: MuxEmulator) -> None:
@@ -147,7 +148,7 @@ async def test_of_uploads_that_are_begun_at_once_one_is_left(school: School, mux
 
     [kept] = await rows(school)
     others = {one["upload_id"] for one in started} - {kept.mux_upload_id}
-    assert await pending(school) == {(MediaKind.UPLOAD, upload_id) for upload_id in others}
+    assert await pending(school) == {(DeletionKind.UPLOAD, upload_id) for upload_id in others}
 
 
 @pytest.mark.parametrize("status", ["pending", "approved"])
@@ -250,7 +251,7 @@ async def test_beginning_an_upload_holds_no_connection_while_mux_is_asked(
     while len(mux.requests) < len(learners):
         await rows(school)
 
-    held = app.state.sessions.kw["bind"].sync_engine.pool.checkedout()
+    held = app.state.resources.engine.sync_engine.pool.checkedout()
 
     assert held == 0
     await asyncio.gather(*beginning)
@@ -260,7 +261,7 @@ async def test_beginning_an_upload_holds_no_connection_while_mux_is_asked(
 
 
 async def test_a_video_of_more_than_ten_minutes_is_refused_and_deleted(
-    school: School, mux: MuxEmulator, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+    school: School, mux: MuxEmulator, upkeep: MaintenanceService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boss = await boss_of(school)
     learner = await school.person()
@@ -276,7 +277,7 @@ async def test_a_video_of_more_than_ten_minutes_is_refused_and_deleted(
 
     assert (response.status_code, response.json()["code"]) == (409, "video_failed")
     assert "longer than 10 minutes" in response.json()["detail"]
-    assert noted == {(MediaKind.ASSET, asset_id)}
+    assert noted == {(DeletionKind.ASSET, asset_id)}
     assert await at_mux(mux, f"/assets/{asset_id}") is None
     assert again.json()["detail"] == response.json()["detail"]
     assert await pending(school) == set()
@@ -317,7 +318,7 @@ async def test_a_submission_whose_video_came_to_nothing_makes_way_for_the_next(
     assert (told["id"], told["video_status"]) == (first, "error")
     assert "The input is not a video." in told["video_message"]
     assert [one["id"] for one in await own(learner)] == [second]
-    assert await pending(school) == {(MediaKind.UPLOAD, started["upload_id"])}
+    assert await pending(school) == {(DeletionKind.UPLOAD, started["upload_id"])}
 
 
 async def test_replacing_a_submission_and_grading_it_at_once_wait_for_each_other_in_no_circle(
@@ -369,7 +370,7 @@ async def test_a_video_that_came_to_nothing_cannot_be_submitted(school: School, 
 
 
 async def test_a_video_that_nobody_submits_goes_a_day_after_its_upload_address(
-    school: School, mux: MuxEmulator, upkeep: Upkeep, clock: TurnableClock
+    school: School, mux: MuxEmulator, upkeep: MaintenanceService, clock: TurnableClock
 ) -> None:
     """From here and from Mux, and so does what never arrived; what was submitted stays."""
     boss = await boss_of(school)
@@ -392,7 +393,7 @@ async def test_a_video_that_nobody_submits_goes_a_day_after_its_upload_address(
 
 
 async def test_a_video_that_is_submitted_in_the_last_moment_stays(
-    school: School, mux: MuxEmulator, upkeep: Upkeep
+    school: School, mux: MuxEmulator, upkeep: MaintenanceService
 ) -> None:
     """Or goes, and is answered as gone: never is a submission left without its video."""
     learner = await school.person()
@@ -411,7 +412,7 @@ async def test_a_video_that_is_submitted_in_the_last_moment_stays(
 
 @pytest.mark.parametrize("what", ["lesson", "world", "users"])
 async def test_a_video_goes_from_mux_with_its_lesson_course_or_learner(
-    school: School, mux: MuxEmulator, upkeep: Upkeep, what: str
+    school: School, mux: MuxEmulator, upkeep: MaintenanceService, what: str
 ) -> None:
     boss = await boss_of(school)
     learner = await school.person()
@@ -424,7 +425,7 @@ async def test_a_video_goes_from_mux_with_its_lesson_course_or_learner(
     noted = await pending(school)
     await upkeep.delete_due()
 
-    assert noted == {(MediaKind.ASSET, asset_id)}
+    assert noted == {(DeletionKind.ASSET, asset_id)}
     assert await at_mux(mux, f"/assets/{asset_id}") is None
     assert (await count(school, Submission), await rows(school)) == (0, [])
 
@@ -443,7 +444,9 @@ async def delete_uploads(school: School) -> None:
         await session.execute(sa.delete(VideoUpload))
 
 
-async def test_a_learners_video_belongs_to_something(school: School, mux: MuxEmulator, upkeep: Upkeep) -> None:
+async def test_a_learners_video_belongs_to_something(
+    school: School, mux: MuxEmulator, upkeep: MaintenanceService
+) -> None:
     """Reconciling lists neither those that are submitted nor those that are not."""
     boss = await boss_of(school)
     ana, ben = await school.person(), await school.person()
@@ -461,7 +464,7 @@ async def test_the_events_of_a_learners_video_wait_for_nothing(school: School, m
 
     await upload(await school.person(), boss, mux)
 
-    unapplied = sa.select(sa.func.count()).select_from(InboxEvent).where(~InboxEvent.is_applied)
+    unapplied = sa.select(sa.func.count()).select_from(WebhookEvent).where(~WebhookEvent.is_applied)
     assert await school.scalar(unapplied) == 0
 
 

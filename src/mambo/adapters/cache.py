@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -25,10 +25,10 @@ CALL_SECONDS = 0.5  # with the wait for a connection, where many ask at once
 FAILURES = (RedisError, OSError)
 
 T = TypeVar("T")
-Heard = Callable[[str | None], None]
+MessageHandler = Callable[[str | None], None]
 
 
-class CacheDown(Exception):
+class CacheUnavailable(Exception):
     """Redis did not do it, or did not say so in time."""
 
 
@@ -61,11 +61,15 @@ class Cache(Protocol):
         """Keep other workers out of a block, at most for so long; while Redis is down nobody is kept out."""
         ...
 
+    def opened(self) -> AbstractAsyncContextManager[Self]:
+        """Work until the block ends."""
+        ...
+
     def publish(self, channel: str, message: str) -> None:
         """Tell whoever listens, soon; what is told while Redis is down is lost."""
         ...
 
-    def subscribe(self, channel: str, heard: Heard) -> None:
+    def subscribe(self, channel: str, heard: MessageHandler) -> None:
         """Call `heard` with every message until the cache is closed, and with None where some may have been missed."""
         ...
 
@@ -78,7 +82,7 @@ class RedisCache:
     The pool waits for a free connection: one that only ever grew would connect for everyone at once, and time out.
     """
 
-    def __init__(self, url: str, *, recovery_seconds: float, silence_seconds: float) -> None:
+    def __init__(self, url: str, *, recovery_seconds: float = 5.0, silence_seconds: float = 5.0) -> None:
         self._redis = Redis.from_pool(
             BlockingConnectionPool.from_url(
                 url,
@@ -94,7 +98,7 @@ class RedisCache:
             failures=3,
             recovery_seconds=recovery_seconds,
             is_failure=lambda _kind, error: isinstance(error, FAILURES),
-            refusal=lambda _seconds: CacheDown("left alone"),
+            refusal=lambda _seconds: CacheUnavailable("left alone"),
         )
         self._recovery_seconds, self._silence_seconds = recovery_seconds, silence_seconds
         self._scripts: dict[str, Any] = {}
@@ -110,27 +114,27 @@ class RedisCache:
         return value
 
     async def put(self, name: str, value: bytes, *, seconds: float) -> None:
-        with suppress(CacheDown):
+        with suppress(CacheUnavailable):
             await self._call(partial(self._redis.set, f"mambo:value:{name}", value, px=max(1, int(1000 * seconds))))
 
     @asynccontextmanager
     async def alone(self, name: str, *, seconds: float) -> AsyncIterator[None]:
         lock = self._redis.lock(f"mambo:lock:{name}", timeout=seconds, blocking_timeout=seconds)
         async with AsyncExitStack() as stack:
-            with suppress(CacheDown):
+            with suppress(CacheUnavailable):
                 if await self._call(lock.acquire, seconds=seconds + CALL_SECONDS):
                     stack.push_async_callback(self._release, lock)
             yield
 
     async def _release(self, lock: Lock) -> None:
-        with suppress(CacheDown):
+        with suppress(CacheUnavailable):
             await self._call(lock.release)
 
     def publish(self, channel: str, message: str) -> None:
         self._start(self._publish(channel, message))
 
     async def _publish(self, channel: str, message: str) -> None:
-        with suppress(CacheDown):
+        with suppress(CacheUnavailable):
             await self._call(partial(self._redis.publish, channel, message))
 
     async def _call(self, call: Callable[[], Awaitable[T]], *, seconds: float = CALL_SECONDS) -> T:
@@ -140,12 +144,12 @@ class RedisCache:
                     return await call()
         except FAILURES as error:
             log.warning("Redis failed", error=repr(error))
-            raise CacheDown from error
+            raise CacheUnavailable from error
 
-    def subscribe(self, channel: str, heard: Heard) -> None:
+    def subscribe(self, channel: str, heard: MessageHandler) -> None:
         self._start(self._listen(channel, heard))
 
-    async def _listen(self, channel: str, heard: Heard) -> None:
+    async def _listen(self, channel: str, heard: MessageHandler) -> None:
         while True:
             try:
                 async with self._redis.pubsub() as subscription:
@@ -155,7 +159,7 @@ class RedisCache:
                 log.warning("Redis cannot be heard", error=repr(error))
             await asyncio.sleep(self._recovery_seconds)
 
-    async def _hear(self, subscription: PubSub, heard: Heard) -> None:
+    async def _hear(self, subscription: PubSub, heard: MessageHandler) -> None:
         """Pass on what comes, until nothing does: a silent server is asked, and one that stays silent is given up."""
         is_asked = False
         while True:
@@ -176,7 +180,15 @@ class RedisCache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def close(self) -> None:
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        """Work until the block ends; nothing is asked of Redis before the first call."""
+        try:
+            yield self
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -184,13 +196,3 @@ class RedisCache:
         with suppress(*FAILURES):
             await self._redis.aclose()
             await self._redis.connection_pool.disconnect()
-
-
-@asynccontextmanager
-async def open_redis(url: str, *, recovery_seconds: float = 5.0, silence_seconds: float = 5.0) -> AsyncIterator[Cache]:
-    """A Redis that need not run: nothing is asked of it before the first call."""
-    cache = RedisCache(url, recovery_seconds=recovery_seconds, silence_seconds=silence_seconds)
-    try:
-        yield cache
-    finally:
-        await cache.close()

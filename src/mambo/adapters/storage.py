@@ -3,15 +3,16 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 from urllib.parse import quote, unquote, urlsplit
 
 import structlog
-from botocore import exceptions as boto  # the errors only: the client's 1.2 s of imports wait for `open_storage`
-from litestar.datastructures import State
+from botocore import (
+    exceptions as boto,  # the errors only: the client's 1.2 s of imports wait for `R2ImageStorage.opened`
+)
 from msgspec import Struct
 
 from mambo.errors import DependencyFailed, DependencyTimedOut, Invalid, MamboError, Unavailable
@@ -68,7 +69,7 @@ class ListedObject(Struct, frozen=True):
 
 
 @runtime_checkable  # Litestar checks what it injects
-class PictureStore(Protocol):
+class ImageStorage(Protocol):
     """Where pictures are; whatever calls it raises Unavailable, DependencyTimedOut or DependencyFailed."""
 
     async def presign_put(
@@ -98,12 +99,15 @@ class PictureStore(Protocol):
     async def delete(self, key: str) -> None:
         """Remove an object; an absent one is fine."""
 
+    def opened(self) -> AbstractAsyncContextManager[Self]:
+        """Hold one client until the block ends."""
+
     def list_keys(self, prefix: str) -> AsyncIterator[ListedObject]:
         """Every object whose key begins so, in the order of the keys."""
 
 
 async def require_picture(
-    store: PictureStore | None, field: str, url: str, *, folder: str, max_bytes: int, is_own: bool = False
+    store: ImageStorage | None, field: str, url: str, *, folder: str, max_bytes: int, is_own: bool = False
 ) -> None:
     """Refuse a URL of the own storage behind which there is no picture of that folder; a foreign URL passes unseen.
 
@@ -133,16 +137,52 @@ async def require_picture(
         raise Invalid.field(field, "is not a readable picture: upload a JPEG, PNG, WebP, GIF or AVIF as what it is")
 
 
-class R2Storage:
-    """A bucket, and the public domain that serves it."""
+class R2ImageStorage:
+    """A bucket, and the public domain that serves it.
 
-    def __init__(self, client: Any, bucket: str, public_domain: str, *, timeout_seconds: float) -> None:  # noqa: ANN401 - aioboto3 makes its class when it runs
-        self._client, self._bucket, self._timeout_seconds = client, bucket, timeout_seconds
+    `public_domain` is a host, or a URL with what stands before the keys; `timeout_seconds` bounds each call as a whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str,
+        access_key_id: str,
+        secret_access_key: str,
+        bucket: str,
+        public_domain: str,
+        timeout_seconds: float = 5,
+    ) -> None:
+        self._credentials = {
+            "endpoint_url": endpoint_url,
+            "aws_access_key_id": access_key_id,
+            "aws_secret_access_key": secret_access_key,
+        }
+        self._client: Any  # aioboto3 makes its class at run time
+        self._bucket, self._timeout_seconds = bucket, timeout_seconds
         self._public_base = (public_domain if "://" in public_domain else f"https://{public_domain}").rstrip("/")
         self._host, self._port = read_origin(self._public_base)
         base = urlsplit(self._public_base)
         origin, folder = re.escape(f"{base.scheme}://{base.netloc}"), re.escape(base.path)
         self._public_url = re.compile(f"(?i:{origin}){folder}/(?P<key>{KEY.pattern})")
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        """Hold one client until the block ends; it connects when first used."""
+        import aioboto3  # noqa: PLC0415 - takes 1.2 s, which only a configured storage is worth
+        from botocore.config import Config  # noqa: PLC0415 - the same
+
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",  # R2 does not know the newer checksums
+            response_checksum_validation="when_required",
+            retries={"mode": "standard", "max_attempts": 2},
+            max_pool_connections=20,
+        )
+        session = aioboto3.Session()
+        async with session.client("s3", region_name="auto", config=config, **self._credentials) as self._client:
+            yield self
 
     async def presign_put(
         self, key: str, content_type: str, content_length: int | None = None, *, expires_in: int = PRESIGN_SECONDS
@@ -252,56 +292,3 @@ def read_origin(url: str) -> tuple[str, int]:
     if not host:
         raise ValueError("The URL has no host.")
     return host, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
-
-
-@asynccontextmanager
-async def open_storage(
-    *,
-    endpoint_url: str,
-    access_key_id: str,
-    secret_access_key: str,
-    bucket: str,
-    public_domain: str,
-    timeout_seconds: float = 5,
-) -> AsyncIterator[R2Storage]:
-    """Hold one client for the life of the app; connects when first used.
-
-    `public_domain` is a host, or a URL with what stands before the keys; `timeout_seconds` bounds each call as a whole.
-    """
-    import aioboto3  # noqa: PLC0415 - takes 1.2 s, which only a configured storage is worth
-    from botocore.config import Config  # noqa: PLC0415 - the same
-
-    config = Config(
-        signature_version="s3v4",
-        s3={"addressing_style": "path"},
-        request_checksum_calculation="when_required",  # R2 does not know the newer checksums
-        response_checksum_validation="when_required",
-        retries={"mode": "standard", "max_attempts": 2},
-        max_pool_connections=20,
-    )
-    async with aioboto3.Session().client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name="auto",
-        aws_access_key_id=access_key_id,
-        aws_secret_access_key=secret_access_key,
-        config=config,
-    ) as client:
-        yield R2Storage(client, bucket, public_domain, timeout_seconds=timeout_seconds)
-
-
-async def provide_pictures(state: State) -> PictureStore:
-    """The storage that the app has opened.
-
-    Raises:
-        Unavailable: none is configured.
-
-    """
-    if state.pictures is None:
-        raise Unavailable(
-            "Uploads of pictures are not configured: set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
-            "AWS_BUCKET_NAME and R2_PUBLIC_DOMAIN.",
-            code="not_configured",
-        )
-    store: PictureStore = state.pictures
-    return store

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from io import BytesIO
 from math import ceil
 from time import monotonic
-from typing import Annotated, Any, Generic, Protocol, Self, TypeVar, cast
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import msgspec
 import stamina
@@ -80,6 +80,7 @@ class Asset(Struct, frozen=True):
     created_at: datetime | None
 
 
+@runtime_checkable  # Litestar checks what it injects
 class VideoHost(Protocol):
     """Takes videos from browsers and plays them.
 
@@ -171,7 +172,7 @@ class MuxVideo:
         return self._asset(answer) if answer else None
 
     async def find_asset(self, upload_id: str) -> Asset | None:
-        answers = await self._find(Page, self._assets.list_assets, upload_id=upload_id)
+        answers = await self._find(AssetPage, self._assets.list_assets, upload_id=upload_id)
         return self._asset(answers[0]) if answers else None
 
     async def cancel_upload(self, upload_id: str) -> bool:
@@ -192,7 +193,7 @@ class MuxVideo:
     async def list_assets(self) -> AsyncIterator[Asset]:
         cursor: dict[str, str] = {}
         while True:
-            page = decode(await self._call(self._assets.list_assets, limit=100, **cursor), Page)
+            page = decode(await self._call(self._assets.list_assets, limit=100, **cursor), AssetPage)
             for answer in page.data:
                 yield self._asset(answer)
             if page.next_cursor in {None, "", cursor.get("cursor")}:
@@ -407,7 +408,7 @@ class AssetAnswer(Struct):
     created_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-class Page(Envelope[list[AssetAnswer]]):
+class AssetPage(Envelope[list[AssetAnswer]]):
     next_cursor: str | None = None
 
 

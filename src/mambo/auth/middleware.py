@@ -4,17 +4,22 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from mambo.auth.principals import PrincipalCache
 from mambo.auth.tokens import SIGN_IN_AGAIN
+from mambo.clock import Clock
 from mambo.errors import NotSignedIn
-from mambo.guards import Principal
+from mambo.web.principal import Principal
 
 IGNORES_TOKEN = "ignores_token"  # noqa: S105 - a route option, not a secret
 
 
-class Authentication(ASGIMiddleware):
+class AuthenticationMiddleware(ASGIMiddleware):
     """No token: nobody is signed in, and the guards decide. A bad token is 401, save on routes that ignore tokens."""
 
     scopes = (ScopeType.HTTP,)
+
+    def __init__(self, principals: PrincipalCache, clock: Clock) -> None:
+        self.principals, self.clock = principals, clock
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         scope["user"] = None
@@ -27,10 +32,9 @@ class Authentication(ASGIMiddleware):
         scheme, _, token = header.decode("latin-1").partition(" ")
         if not scheme:
             return None
-        state = scope["litestar_app"].state
         if scheme.lower() != "bearer":
             raise NotSignedIn(SIGN_IN_AGAIN)
-        principal: Principal | None = await state.principals.get(token.strip(), state.clock())
+        principal = await self.principals.get(token.strip(), self.clock())
         if principal is None:
             raise NotSignedIn(SIGN_IN_AGAIN)
         return principal

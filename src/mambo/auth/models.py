@@ -1,12 +1,13 @@
 """Sessions: one row per sign-in, the truth behind every token; and the refresh tokens that prolong them."""
 
+import enum
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mambo.db import Base, Identified
+from mambo.database.base import Base, Identified, one_of
 
 
 class AuthSession(Identified):
@@ -36,3 +37,23 @@ class RefreshToken(Base):
     session_id: Mapped[UUID] = mapped_column(sa.ForeignKey("auth_session.id", ondelete="CASCADE"))
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class TokenPurpose(enum.StrEnum):
+    """What a token is good for."""
+
+    VERIFY = "verify"
+    RESET = "reset"
+
+
+class EmailToken(Base):
+    """The SHA-256 of a token that was sent to a person; a newer one takes its place, and using it deletes it."""
+
+    __tablename__ = "email_token"
+    __table_args__ = (sa.UniqueConstraint("hash"),)
+
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    purpose: Mapped[TokenPurpose] = mapped_column(one_of(TokenPurpose), primary_key=True)
+    hash: Mapped[bytes]
+    expires_at: Mapped[datetime]
+    created_at: Mapped[datetime]

@@ -54,7 +54,7 @@ class Passwords:
         common_passwords()  # now, and not while the first account is made
 
     @contextmanager
-    def place(self) -> Iterator["Place"]:
+    def place(self) -> Iterator["HashingSlot"]:
         """Take a place, before anything else is done for whoever needs one.
 
         Raises:
@@ -63,7 +63,7 @@ class Passwords:
         """
         if not self._places.acquire(blocking=False):
             raise busy()
-        place = Place(self._thread, self._nobody, self._wait_seconds)
+        place = HashingSlot(self._thread, self._nobody, self._wait_seconds)
         try:
             yield place
         finally:
@@ -93,7 +93,7 @@ class Passwords:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-class Place:
+class HashingSlot:
     """A place in the queue, for one piece of work."""
 
     def __init__(self, thread: ThreadPoolExecutor, nobody: str, wait_seconds: float) -> None:

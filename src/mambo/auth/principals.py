@@ -8,32 +8,32 @@ from cachetools import TTLCache
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.adapters.cache import Cache
-from mambo.auth.repository import SEEN_EVERY, Known, PrincipalRepository
+from mambo.auth.repository import SEEN_EVERY, CachedPrincipal, PrincipalRepository
 from mambo.auth.tokens import AccessTokens, Claims
-from mambo.db import Pool
-from mambo.guards import Principal
+from mambo.database.pool import Pool
+from mambo.web.principal import Principal
 
 MOST = 10_000
 CHANNEL = "mambo:principals"
 
 
-class Principals:
+class PrincipalCache:
     """The people of this process's last second; what ends or changes one here is forgotten at once.
 
     Other workers hear of it through a cache that is shared, or find out within `seconds`; a token that is over is
     noticed within them too.
     """
 
-    def __init__(self, pool: Pool, tokens: AccessTokens, *, seconds: float = 1.0) -> None:
+    def __init__(self, pool: Pool, tokens: AccessTokens, cache: Cache | None, *, seconds: float = 1.0) -> None:
         self._people, self._tokens = PrincipalRepository(pool), tokens
-        self._known: TTLCache[str, Known] = TTLCache(MOST, seconds)
+        self._known: TTLCache[str, CachedPrincipal] = TTLCache(MOST, seconds)
         self._changes = 0
-        self._cache: Cache | None = None
-
-    def share(self, cache: Cache) -> None:
-        """Tell other workers whom to forget, and hear it from them; after a silence everyone is."""
         self._cache = cache
-        cache.subscribe(CHANNEL, lambda user_id: self.forget(UUID(user_id) if user_id else None))
+
+    def listen(self) -> None:
+        """Forget the people that other workers name, and everyone once messages may have been missed."""
+        if self._cache is not None:
+            self._cache.subscribe(CHANNEL, lambda user_id: self.forget(UUID(user_id) if user_id else None))
 
     async def get(self, token: str, now: datetime) -> Principal | None:
         """Whom an access token names; None when the session or the account has ended.
@@ -47,7 +47,7 @@ class Principals:
             known = await self._ask(token, self._tokens.read(token, now), now)
         return known.principal if known else None
 
-    async def _ask(self, token: str, claims: Claims, now: datetime) -> Known | None:
+    async def _ask(self, token: str, claims: Claims, now: datetime) -> CachedPrincipal | None:
         changes = self._changes
         known = await self._people.get(claims.session_id, claims.user_id, now)
         if known is not None and known.last_seen_at < now - SEEN_EVERY:

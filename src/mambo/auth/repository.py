@@ -6,13 +6,17 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from msgspec import Struct
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
-from mambo.auth.models import AuthSession, RefreshToken
-from mambo.db import Pool, Repository, Statement, given
-from mambo.guards import Principal, Role
-from mambo.users.models import Subscription, User, UserProfile
-from mambo.users.repository import has_live_subscription
+from mambo.auth.models import AuthSession, EmailToken, RefreshToken, TokenPurpose
+from mambo.database.pool import Pool
+from mambo.database.repository import Repository
+from mambo.database.statements import Statement, param
+from mambo.entitlements.models import Subscription
+from mambo.entitlements.repository import has_live_subscription
+from mambo.users.models import User, UserProfile
+from mambo.web.principal import Principal, Role
 
 MOST_SESSIONS = 10
 SEEN_EVERY = timedelta(minutes=5)
@@ -24,7 +28,7 @@ def is_live(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool
     return sa.and_(AuthSession.revoked_at.is_(None), AuthSession.expires_at > now)
 
 
-class Known(Struct, frozen=True):
+class CachedPrincipal(Struct, frozen=True):
     """A person behind a session, until when that is so at the most, and when the session was last seen."""
 
     principal: Principal
@@ -32,7 +36,7 @@ class Known(Struct, frozen=True):
     last_seen_at: datetime
 
 
-class Presented(Struct, frozen=True):
+class RefreshTokenState(Struct, frozen=True):
     """A refresh token that could not be used: what is known of it, of the one that replaced it, and of its session."""
 
     session_id: UUID
@@ -43,8 +47,8 @@ class Presented(Struct, frozen=True):
     is_child_unused: bool | None
 
 
-NOW = given("now", sa.DateTime(timezone=True))
-SESSION_ID = given("session_id", sa.Uuid())
+NOW = param("now", sa.DateTime(timezone=True))
+SESSION_ID = param("session_id", sa.Uuid())
 PRINCIPAL = Statement(
     sa.select(
         AuthSession.user_id,
@@ -61,7 +65,7 @@ PRINCIPAL = Statement(
     .join(Subscription, Subscription.user_id == User.id)
     .where(
         AuthSession.id == SESSION_ID,
-        AuthSession.user_id == given("user_id", sa.Uuid()),
+        AuthSession.user_id == param("user_id", sa.Uuid()),
         User.is_active,
         is_live(NOW),
     )
@@ -77,19 +81,19 @@ class PrincipalRepository:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def get(self, session_id: UUID, user_id: UUID, now: datetime) -> Known | None:
+    async def get(self, session_id: UUID, user_id: UUID, now: datetime) -> CachedPrincipal | None:
         """Whoever signed in, as the database knows them now; None when the session or the account has ended."""
-        row = await self._pool.one(PRINCIPAL, session_id=session_id, user_id=user_id, now=now)
+        row = await self._pool.fetch_one(PRINCIPAL, session_id=session_id, user_id=user_id, now=now)
         if row is None:
             return None
         user, session, role, is_subscribed, timezone, until, period_end, last_seen_at = row
         if period_end is not None and period_end > now:
             until = min(until, period_end)
-        return Known(Principal(user, session, Role(role), is_subscribed, timezone), until, last_seen_at)
+        return CachedPrincipal(Principal(user, session, Role(role), is_subscribed, timezone), until, last_seen_at)
 
     async def see(self, session_id: UUID, now: datetime) -> None:
         """Note that the session is in use."""
-        await self._pool.one(SEE, session_id=session_id, now=now)
+        await self._pool.fetch_one(SEE, session_id=session_id, now=now)
 
 
 class SessionRepository(Repository[AuthSession]):
@@ -165,7 +169,7 @@ class RefreshRepository(Repository[RefreshToken]):
         )
         return (await self.session.execute(query, execution_options={"synchronize_session": False})).one_or_none()
 
-    async def get_presented(self, token_hash: bytes, child_hash: bytes, now: datetime) -> Presented | None:
+    async def get_presented(self, token_hash: bytes, child_hash: bytes, now: datetime) -> RefreshTokenState | None:
         """What is known of a token that could not be used; None when it was never ours."""
         child = aliased(RefreshToken)
         query = (
@@ -183,4 +187,37 @@ class RefreshRepository(Repository[RefreshToken]):
             .where(RefreshToken.hash == token_hash)
         )
         row = (await self.session.execute(query)).one_or_none()
-        return Presented(*row) if row else None
+        return RefreshTokenState(*row) if row else None
+
+
+def counts(purpose: TokenPurpose, token_hash: bytes, now: datetime) -> sa.ColumnElement[bool]:
+    """Whether it is that token, for that purpose, in time, and its person can sign in."""
+    return sa.and_(
+        EmailToken.hash == token_hash,
+        EmailToken.purpose == purpose,
+        EmailToken.expires_at > now,
+        EmailToken.user_id == User.id,
+        User.is_active,
+    )
+
+
+class EmailTokenRepository(Repository[EmailToken]):
+    """Tokens, by their hash."""
+
+    model_type = EmailToken
+    id_attribute = "hash"
+
+    async def replace(self, token: EmailToken) -> None:
+        """Store a token; an older one of the person for the same purpose counts no more."""
+        values = {"hash": token.hash, "expires_at": token.expires_at, "created_at": token.created_at}
+        query = insert(EmailToken).values(user_id=token.user_id, purpose=token.purpose, **values)
+        await self.session.execute(query.on_conflict_do_update(index_elements=["user_id", "purpose"], set_=values))
+
+    async def get_owner(self, purpose: TokenPurpose, token_hash: bytes, now: datetime) -> User | None:
+        """Whose the token is; None when it counts no more."""
+        return await self.session.scalar(sa.select(User).join(EmailToken, counts(purpose, token_hash, now)))
+
+    async def use(self, purpose: TokenPurpose, token_hash: bytes, now: datetime) -> UUID | None:
+        """Use a token up; returns whose it is. Of any number at once, one gets it and the others None."""
+        query = sa.delete(EmailToken).where(counts(purpose, token_hash, now)).returning(EmailToken.user_id)
+        return await self.session.scalar(query, execution_options={"synchronize_session": False})

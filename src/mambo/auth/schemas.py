@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from mambo.schema import Input, Output, RequiredLine
 from mambo.users.models import LevelTag
+from mambo.web.schemas import Input, Output, RequiredLine
 
 # What `adapters.mail` can write to: an atom or several before the @, behind it a domain, which may be of any script.
 ATOM = r"[A-Za-z0-9!#$%&'*+/=^_`{|}~-]+"
@@ -80,3 +80,31 @@ class Session(Output):
     last_seen_at: datetime
     created_at: datetime
     current: bool
+
+
+EmailedToken = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class ForgottenPassword(Input):
+    """Whose password is forgotten."""
+
+    email: Email
+
+
+class PasswordReset(Input):
+    """The token of the e-mail's link, and the password from now on."""
+
+    token: EmailedToken
+    new_password: NewPassword
+
+
+class Verification(Input):
+    """The token of the e-mail's link."""
+
+    token: EmailedToken
+
+
+class OnItsWay(Output):
+    """An e-mail goes out; `detail` is a sentence for the person."""
+
+    detail: str

@@ -7,26 +7,27 @@ from uuid import UUID
 
 import structlog
 from litestar import Request
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.auth.models import AuthSession, RefreshToken
-from mambo.auth.passwords import Passwords, Place, require_good_password
-from mambo.auth.principals import Principals
-from mambo.auth.repository import IDLE, Presented, RefreshRepository, SessionRepository
+from mambo.auth.passwords import HashingSlot, Passwords, require_good_password
+from mambo.auth.principals import PrincipalCache
+from mambo.auth.repository import IDLE, RefreshRepository, RefreshTokenState, SessionRepository
 from mambo.auth.schemas import Credentials, PasswordChange, Registration, Session, Token
 from mambo.auth.tokens import SIGN_IN_AGAIN, AccessTokens, Claims, RefreshTokens, hash_of
+from mambo.database.pool import Pool
+from mambo.database.session import Transactions
 from mambo.errors import Conflict, Invalid, NotFound, NotSignedIn
 from mambo.game import rules
 from mambo.game.models import ActivityReason
 from mambo.game.repository import ActivityRepository
-from mambo.guards import Principal, Role
 from mambo.limits.rules import REFRESH, SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_ALL
-from mambo.limits.service import Limits, address_of
+from mambo.limits.service import RateLimiter, address_of
 from mambo.users.models import User
 from mambo.users.repository import CredentialRepository, UserRepository
+from mambo.web.principal import Principal, Role
 
 log = structlog.get_logger(__name__)
 
@@ -45,16 +46,21 @@ class Device(Struct, frozen=True):
     address: str
 
 
-class SignIn:
+class SignInService:
     """Turns credentials into sessions; nothing is held while a password is hashed, and most that fail cost little."""
 
-    def __init__(self, state: State, device: Device, now: datetime) -> None:
-        self.device, self.now = device, now
-        self.transactions: async_sessionmaker[AsyncSession] = state.sessions
-        self.credentials = CredentialRepository(state.pool)
-        self.passwords: Passwords = state.passwords
-        self.tokens: TokenMaker = state.token_maker
-        self.limits: Limits = state.limits
+    def __init__(
+        self,
+        transactions: Transactions,
+        credentials: CredentialRepository,
+        passwords: Passwords,
+        tokens: "TokenIssuer",
+        limiter: RateLimiter,
+        device: Device,
+        now: datetime,
+    ) -> None:
+        self.transactions, self.credentials, self.passwords = transactions, credentials, passwords
+        self.tokens, self.limits, self.device, self.now = tokens, limiter, device, now
 
     async def register(self, data: Registration) -> tuple[UUID, Token]:
         """Make an account and sign it in; answers whose it is too.
@@ -103,7 +109,7 @@ class SignIn:
                     return token
         raise NotSignedIn(WRONG)
 
-    async def _check(self, email: str, password: str, place: Place) -> tuple[UUID, str, str | None]:
+    async def _check(self, email: str, password: str, place: HashingSlot) -> tuple[UUID, str, str | None]:
         """The person whose password it is, its stored hash, and one to store in its place."""
         user_id, stored = await self.credentials.get(email) or (None, None)
         checked = await place.check(stored, password)
@@ -126,7 +132,7 @@ class SignIn:
         return self.tokens.make(Claims(user_id, row.id), refresh_token, self.now, row.expires_at)
 
 
-class TokenMaker(Struct, frozen=True):
+class TokenIssuer(Struct, frozen=True):
     """What tokens are made with."""
 
     access: AccessTokens
@@ -142,14 +148,19 @@ class TokenMaker(Struct, frozen=True):
         )
 
 
-class Refreshing:
+class RefreshService:
     """Trades a refresh token for its child; in transactions of its own, for a reuse must stay seen though it fails."""
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], state: State, now: datetime) -> None:
-        self.transactions, self.now = sessions, now
-        self.tokens: TokenMaker = state.token_maker
-        self.principals: Principals = state.principals
-        self.limits: Limits = state.limits
+    def __init__(
+        self,
+        transactions: Transactions,
+        tokens: TokenIssuer,
+        principals: PrincipalCache,
+        limiter: RateLimiter,
+        now: datetime,
+    ) -> None:
+        self.transactions, self.tokens, self.principals = transactions, tokens, principals
+        self.limits, self.now = limiter, now
 
     async def refresh(self, token: str) -> Token:
         """New tokens for a refresh token that is used for the first time, or again within ten seconds.
@@ -183,22 +194,27 @@ class Refreshing:
         await self._end(seen)
         raise NotSignedIn(SIGN_IN_AGAIN)
 
-    async def _end(self, seen: Presented) -> None:
+    async def _end(self, seen: RefreshTokenState) -> None:
         async with self.transactions.begin() as session:
             self.principals.forget_after_commit(session, seen.user_id)
             await SessionRepository(session).end(seen.session_id, self.now, of=seen.user_id)
         log.warning("auth.refresh_reuse", user_id=str(seen.user_id), session_id=str(seen.session_id))
 
 
-class Sessions:
+class SessionService:
     """A person's own sessions, and as an admin anyone's."""
 
-    def __init__(self, session: AsyncSession, state: State, now: datetime) -> None:
-        self.session, self.now = session, now
+    def __init__(
+        self,
+        session: AsyncSession,
+        transactions: Transactions,
+        passwords: Passwords,
+        principals: PrincipalCache,
+        now: datetime,
+    ) -> None:
+        self.session, self.transactions, self.now = session, transactions, now
         self.sessions = SessionRepository(session)
-        self.passwords: Passwords = state.passwords
-        self.reads: async_sessionmaker[AsyncSession] = state.reads
-        self.principals: Principals = state.principals
+        self.passwords, self.principals = passwords, principals
 
     async def get(self, user_id: UUID, current: UUID | None = None) -> list[Session]:
         """The sessions in use, the last seen first."""
@@ -226,7 +242,7 @@ class Sessions:
             Unavailable: too many passwords wait to be checked.
 
         """
-        async with self.reads() as session:
+        async with self.transactions.begin() as session:
             user = await UserRepository(session).get_one(id=who.user_id)
         require_good_password("new_password", data.new_password, user.email)
         if not (await self.passwords.check(user.password_hash, data.current_password)).is_right:
@@ -262,15 +278,34 @@ def device_of(request: Request[Any, Any, Any]) -> Device:
     return Device(name, str(network), address_of(request))
 
 
-async def provide_sign_in(request: Request[Any, Any, Any], state: State) -> SignIn:
-    return SignIn(state, device_of(request), state.clock())
+async def provide_sign_in_service(
+    request: Request[Any, Any, Any],
+    transactions: NamedDependency[Transactions],
+    pool: NamedDependency[Pool],
+    passwords: NamedDependency[Passwords],
+    token_issuer: NamedDependency[TokenIssuer],
+    limiter: NamedDependency[RateLimiter],
+    now: NamedDependency[datetime],
+) -> SignInService:
+    credentials = CredentialRepository(pool)
+    return SignInService(transactions, credentials, passwords, token_issuer, limiter, device_of(request), now)
 
 
-async def provide_refreshing(state: State, now: NamedDependency[datetime]) -> Refreshing:
-    return Refreshing(state.sessions, state, now)
+async def provide_refresh_service(
+    transactions: NamedDependency[Transactions],
+    token_issuer: NamedDependency[TokenIssuer],
+    principals: NamedDependency[PrincipalCache],
+    limiter: NamedDependency[RateLimiter],
+    now: NamedDependency[datetime],
+) -> RefreshService:
+    return RefreshService(transactions, token_issuer, principals, limiter, now)
 
 
-async def provide_sessions(
-    session: NamedDependency[AsyncSession], state: State, now: NamedDependency[datetime]
-) -> Sessions:
-    return Sessions(session, state, now)
+async def provide_session_service(
+    session: NamedDependency[AsyncSession],
+    transactions: NamedDependency[Transactions],
+    passwords: NamedDependency[Passwords],
+    principals: NamedDependency[PrincipalCache],
+    now: NamedDependency[datetime],
+) -> SessionService:
+    return SessionService(session, transactions, passwords, principals, now)

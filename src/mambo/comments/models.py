@@ -6,7 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mambo.db import Identified
+from mambo.database.base import Identified
 
 
 class Comment(Identified):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from uuid_utils.compat import uuid7
 
 from mambo.comments.models import Comment
-from mambo.db import Repository
+from mambo.database.repository import Repository
 from mambo.users.models import User, UserProfile
 
 REPLIES_SHOWN = 3

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from mambo.schema import STORABLE, Input, Output
+from mambo.web.schemas import STORABLE, Input, Output
 
 Words = Annotated[
     str,

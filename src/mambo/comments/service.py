@@ -7,20 +7,20 @@ from uuid import UUID
 from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo.access.rules import access_of, require_open
 from mambo.comments.models import Comment
 from mambo.comments.repository import CommentRepository, Thread
 from mambo.comments.schemas import Author, CommentCreate, CommentView, ReplyView
 from mambo.courses.repository import LessonRepository
-from mambo.courses.rules import access_of, require_open
 from mambo.errors import Conflict, NotAllowed, NotFound
-from mambo.guards import Principal
-from mambo.schema import Page
 from mambo.users.models import public_name
+from mambo.web.principal import Principal
+from mambo.web.schemas import Page
 
 NEWEST = 3
 
 
-class Discussion:
+class CommentService:
     """What people say about lessons; each way in but `get_newest` asks whether the lesson is open to who comes.
 
     Raises:
@@ -131,5 +131,7 @@ def said(thread: Thread, reader: Principal) -> dict[str, Any]:
     }
 
 
-async def provide_discussion(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Discussion:
-    return Discussion(session, now)
+async def provide_comment_service(
+    session: NamedDependency[AsyncSession], now: NamedDependency[datetime]
+) -> CommentService:
+    return CommentService(session, now)

@@ -22,12 +22,12 @@ from mambo.courses.schemas import (
     LevelCreate,
     LevelOut,
 )
-from mambo.courses.service import CourseBuilder, provide_builder
-from mambo.guards import requires_admin
-from mambo.openapi import raises
-from mambo.schema import as_struct
+from mambo.courses.service import CourseService, provide_course_service
+from mambo.web.guards import requires_admin
+from mambo.web.openapi import raises
+from mambo.web.schemas import as_struct
 
-Builder = NamedDependency[CourseBuilder]
+Builder = NamedDependency[CourseService]
 CHANGE = [HttpMethod.PATCH, HttpMethod.PUT]
 STORAGE = raises(502, 503, 504)  # what asking the picture storage can end in
 
@@ -36,7 +36,7 @@ class CourseAdminController(Controller):
     path = "/api/admin"
     tags = ("Admin: courses",)
     guards = (requires_admin,)
-    dependencies = {"builder": Provide(provide_builder)}
+    dependencies = {"builder": Provide(provide_course_service)}
 
     @get("/courses")
     async def list_courses(self, builder: Builder) -> list[CourseOut]:

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mambo.db import Base, Identified, one_of
+from mambo.database.base import Base, Identified, one_of
 
 
 class Difficulty(enum.StrEnum):

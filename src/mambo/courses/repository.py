@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from mambo.courses.models import Lesson, Level, World, in_course_order
-from mambo.db import Repository
+from mambo.database.repository import Repository
 
 LESSON_COUNT = (
     sa.select(sa.func.count())
@@ -23,6 +23,7 @@ class WorldRepository(Repository[World]):
     """Courses."""
 
     model_type = World
+    label = "course"
 
     async def get_all_with_count(self) -> Sequence[tuple[World, int]]:
         """All courses in order, drafts too, each with its number of lessons."""
@@ -56,28 +57,23 @@ class WorldRepository(Repository[World]):
             sa.select(World.id).where(World.id == its_course).with_for_update(key_share=True)
         )
 
-    async def change(self, world_id: UUID, values: dict[str, Any]) -> None:
-        await self.session.execute(sa.update(World).where(World.id == world_id).values(values))
-
 
 class LevelRepository(Repository[Level]):
     """Levels."""
 
     model_type = Level
+    label = "level"
 
     async def get_of_world(self, world_id: UUID) -> Sequence[Level]:
         query = sa.select(Level).where(Level.world_id == world_id).order_by(Level.order_index, Level.id)
         return (await self.session.scalars(query)).all()
-
-    async def remove(self, level_id: UUID) -> bool:
-        """Delete a level with its lessons; False when it does not exist."""
-        return await self.session.scalar(sa.delete(Level).where(Level.id == level_id).returning(Level.id)) is not None
 
 
 class LessonRepository(Repository[Lesson]):
     """Lessons."""
 
     model_type = Lesson
+    label = "lesson"
 
     async def get_of_world(self, world_id: UUID) -> Sequence[Lesson]:
         query = sa.select(Lesson).where(Lesson.world_id == world_id).order_by(*in_course_order())
@@ -88,12 +84,6 @@ class LessonRepository(Repository[Lesson]):
         query = sa.select(Lesson, World).join(World, World.id == Lesson.world_id).where(Lesson.id == lesson_id)
         row = (await self.session.execute(query)).one_or_none()
         return (row[0], row[1]) if row else (None, None)
-
-    async def remove(self, lesson_id: UUID) -> bool:
-        """Delete a lesson; False when it does not exist."""
-        return (
-            await self.session.scalar(sa.delete(Lesson).where(Lesson.id == lesson_id).returning(Lesson.id)) is not None
-        )
 
     async def set_video(
         self, lesson_id: UUID, playback_id: str | None, asset_id: str | None, seconds: float | None

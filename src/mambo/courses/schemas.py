@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from mambo.courses.models import Difficulty
-from mambo.schema import END, STORABLE, Input, Output, Position, RequiredLine, Text, Url
+from mambo.web.schemas import END, STORABLE, Input, Output, Position, RequiredLine, Text, Url
 
 Slug = Annotated[
     str, Meta(min_length=1, max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*" + END, examples=["mambo-foundations"])

@@ -5,12 +5,11 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from msgspec import UNSET, Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.adapters.storage import THUMBNAIL_BYTES, PictureStore, require_picture
+from mambo.adapters.storage import THUMBNAIL_BYTES, ImageStorage, require_picture
 from mambo.courses import rules
 from mambo.courses.models import Lesson, Level, World
 from mambo.courses.repository import NO_VIDEO, LessonRepository, LevelRepository, WorldRepository
@@ -29,20 +28,20 @@ from mambo.courses.schemas import (
     LevelDetails,
 )
 from mambo.errors import Invalid, NotFound
-from mambo.schema import changes, to_json
+from mambo.web.schemas import changes, to_json
 
 PICTURES = ("image_url", "thumbnail_url")
 URLS = (*PICTURES, "video_url")
 FIRST_LEVEL = "Level 1"
 
 
-class CourseBuilder:
+class CourseService:
     """Creates, changes and orders courses, levels and lessons.
 
     What changes the structure of a course locks the course first, so that no two wait for each other in a circle.
     """
 
-    def __init__(self, session: AsyncSession, pictures: PictureStore | None = None) -> None:
+    def __init__(self, session: AsyncSession, pictures: ImageStorage | None = None) -> None:
         self.pictures = pictures
         self.worlds = WorldRepository(session)
         self.levels = LevelRepository(session)
@@ -72,8 +71,7 @@ class CourseBuilder:
 
         """
         await self._check_pictures(data)
-        if values := columns(data):
-            await self.worlds.change(world_id, values)
+        await self.worlds.change(world_id, columns(data))
         return to_course(*await self._course(world_id))
 
     async def get_course(self, world_id: UUID) -> CourseDetails:
@@ -112,8 +110,7 @@ class CourseBuilder:
     async def delete_level(self, level_id: UUID) -> None:
         """Delete a level with its lessons; NotFound without."""
         await self._lock_that_of(Level, level_id, "level")
-        if not await self.levels.remove(level_id):
-            raise NotFound("level")
+        await self.levels.remove(level_id)
 
     async def create_lesson(self, world_id: UUID, data: LessonCreate) -> LessonOut:
         """Add a lesson to a course, in its first level when none is named; NotFound without the course."""
@@ -156,8 +153,7 @@ class CourseBuilder:
     async def delete_lesson(self, lesson_id: UUID) -> None:
         """Delete a lesson; NotFound without."""
         await self._lock_that_of(Lesson, lesson_id, "lesson")
-        if not await self.lessons.remove(lesson_id):
-            raise NotFound("lesson")
+        await self.lessons.remove(lesson_id)
 
     async def reorder(self, world_id: UUID, places: list[LessonPlace]) -> CourseDetails:
         """Move lessons, all or none.
@@ -249,5 +245,7 @@ def to_lesson(lesson: Lesson) -> LessonOut:
     )
 
 
-async def provide_builder(session: NamedDependency[AsyncSession], state: State) -> CourseBuilder:
-    return CourseBuilder(session, state.pictures)
+async def provide_course_service(
+    session: NamedDependency[AsyncSession], image_storage: NamedDependency[ImageStorage | None]
+) -> CourseService:
+    return CourseService(session, image_storage)

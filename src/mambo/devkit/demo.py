@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo import db
 from mambo.auth.passwords import HASHER
 from mambo.courses.schemas import CourseCreate, LessonCreate, LevelCreate
-from mambo.courses.service import CourseBuilder
-from mambo.guards import Role
-from mambo.schema import as_struct
+from mambo.courses.service import CourseService
+from mambo.database.session import create_engine
 from mambo.users.models import User
 from mambo.users.repository import UserRepository
+from mambo.web.principal import Role
+from mambo.web.schemas import as_struct
 
 ADMIN_EMAIL = "admin@mambo.local"
 
@@ -66,11 +66,11 @@ def local_admin(file: Path) -> tuple[Admin, bool]:
 
 async def store(database_url: str, admin: Admin, courses: list[DemoCourse], *, set_password: bool) -> None:
     """Store the admin, and the courses in a school that has none, in one transaction."""
-    engine = db.create_engine(database_url, pool_size=1)
+    engine = create_engine(database_url, pool_size=1)
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
             await store_admin(UserRepository(session), admin, set_password=set_password)
-            builder = CourseBuilder(session)
+            builder = CourseService(session)
             if courses and not await builder.list_courses():
                 for course in courses:
                     await load(builder, course)
@@ -98,7 +98,7 @@ def demo_courses() -> list[DemoCourse]:
     return [msgspec.toml.decode(file.read_bytes(), type=DemoCourse) for file in sorted(files, key=lambda f: f.name)]
 
 
-async def load(builder: CourseBuilder, course: DemoCourse) -> None:
+async def load(builder: CourseService, course: DemoCourse) -> None:
     world = await builder.create_course(as_struct(course, CourseCreate))
     for level in course.levels:
         stored = await builder.create_level(world.id, as_struct(level, LevelCreate))

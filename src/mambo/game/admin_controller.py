@@ -7,23 +7,24 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from mambo.game.schemas import Adjusted, Adjustment
-from mambo.game.service import Game, provide_game
-from mambo.guards import Principal, requires_admin
-from mambo.openapi import raises
+from mambo.game.service import GameService, provide_game_service
+from mambo.web.guards import requires_admin
+from mambo.web.openapi import raises
+from mambo.web.principal import Principal
 
 
 @post(
     "/api/admin/users/{user_id:uuid}/xp",
     tags=["Admin: people"],
     guards=[requires_admin],
-    dependencies={"game": Provide(provide_game)},
+    dependencies={"game": Provide(provide_game_service)},
     responses=raises(404, 409),
 )
 async def adjust_xp(
     user_id: FromPath[UUID],
     data: JSONBody[Adjustment],
     principal: NamedDependency[Principal],
-    game: NamedDependency[Game],
+    game: NamedDependency[GameService],
 ) -> Adjusted:
     """Give or take XP with a reason, which the learner reads; a total does not go below zero."""
     return await game.adjust(user_id, data, principal)

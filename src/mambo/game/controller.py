@@ -11,11 +11,12 @@ from litestar.params import QueryParameter
 from mambo.game.repository import LeaderboardRepository, LedgerRepository, provide_leaderboard, provide_ledger
 from mambo.game.rules import week_of
 from mambo.game.schemas import Leader, Rules, StreakView, XpRow
-from mambo.game.service import Game, provide_game, published_rules
-from mambo.guards import Principal, open_to_anyone, requires_user
-from mambo.schema import Page, as_struct
-from mambo.tagged import Answer, answer, tagged_answers
+from mambo.game.service import GameService, provide_game_service, published_rules
 from mambo.users.models import public_name
+from mambo.web.guards import open_to_anyone, requires_user
+from mambo.web.principal import Principal
+from mambo.web.responses import BytesResponse, conditional_response, etag_response_spec
+from mambo.web.schemas import Page, as_struct
 
 RULES_KEPT = b"public, max-age=300"
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
@@ -26,7 +27,7 @@ class GameController(Controller):
     tags = ("Game",)
     guards = (requires_user,)
     dependencies = {
-        "game": Provide(provide_game),
+        "game": Provide(provide_game_service),
         "ledger": Provide(provide_ledger),
         "leaderboard": Provide(provide_leaderboard),
     }
@@ -45,7 +46,7 @@ class GameController(Controller):
         return Page(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
 
     @get("/progress/streak")
-    async def get_streak(self, principal: NamedDependency[Principal], game: NamedDependency[Game]) -> StreakView:
+    async def get_streak(self, principal: NamedDependency[Principal], game: NamedDependency[GameService]) -> StreakView:
         """One's own streak, and the days that make it."""
         return await game.get_streak(principal)
 
@@ -72,7 +73,7 @@ class GameController(Controller):
         ]
 
 
-@get("/api/game/rules", tags=["Game"], guards=[open_to_anyone], responses=tagged_answers(Rules))
-async def get_rules(request: Request[Any, Any, Any]) -> Answer:
+@get("/api/game/rules", tags=["Game"], guards=[open_to_anyone], responses=etag_response_spec(Rules))
+async def get_rules(request: Request[Any, Any, Any]) -> BytesResponse:
     """The rules of the game."""
-    return answer(request.scope, published_rules(), RULES_KEPT)
+    return conditional_response(request.scope, published_rules(), RULES_KEPT)

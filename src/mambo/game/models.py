@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from mambo.db import Base, one_of
+from mambo.database.base import Base, one_of
 
 
 class XpKind(enum.StrEnum):

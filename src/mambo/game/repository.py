@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from mambo.db import Repository, given
+from mambo.database.repository import Repository
+from mambo.database.statements import param
 from mambo.game import rules
 from mambo.game.models import ActivityDay, ActivityReason, WeeklyXp, XpEvent, XpKind
 from mambo.users.models import User, UserProfile
@@ -67,7 +68,7 @@ def part(name: str, sql: str) -> sa.CTE:
     names itself which of them it returns.
     """
     clause = sa.text(sql)
-    values = [given(value, VALUES[value]) for value in clause.compile().params]
+    values = [param(value, VALUES[value]) for value in clause.compile().params]
     columns = (sa.column("user_id", sa.Uuid()), sa.column("xp", sa.Integer()), sa.column("amount", sa.Integer()))
     return clause.bindparams(*values).columns(*columns).cte(name)
 

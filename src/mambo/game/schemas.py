@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from mambo.game import rules
 from mambo.game.models import ActivityReason, XpKind
-from mambo.schema import Input, Output, RequiredLine
+from mambo.web.schemas import Input, Output, RequiredLine
 
 LEVELS_PUBLISHED = 20
 

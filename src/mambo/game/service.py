@@ -14,12 +14,12 @@ from mambo.game import rules
 from mambo.game.models import XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.schemas import Adjusted, Adjustment, Rules, StreakDay, StreakView, XpRow
-from mambo.guards import Principal
-from mambo.schema import as_struct
-from mambo.tagged import Tagged, encode, tag_of
+from mambo.web.principal import Principal
+from mambo.web.responses import EncodedResponse, encode, etag_of
+from mambo.web.schemas import as_struct
 
 
-class Game:
+class GameService:
     """The game, as learners look at it and admins correct it."""
 
     def __init__(self, session: AsyncSession, now: datetime) -> None:
@@ -72,10 +72,10 @@ class Game:
 
 
 @cache
-def published_rules() -> Tagged:
+def published_rules() -> EncodedResponse:
     body = encode(Rules())
-    return Tagged(body, tag_of(body))
+    return EncodedResponse(body, etag_of(body))
 
 
-async def provide_game(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Game:
-    return Game(session, now)
+async def provide_game_service(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> GameService:
+    return GameService(session, now)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mambo.db import Base
+from mambo.database.base import Base
 
 
 class RateCount(Base):

@@ -12,9 +12,10 @@ from cachetools import LRUCache
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 
-from mambo import db
-from mambo.adapters.cache import Cache, CacheDown
-from mambo.db import Pool, Statement, given
+from mambo.adapters.cache import Cache, CacheUnavailable
+from mambo.database.errors import DATABASE_ERRORS
+from mambo.database.pool import Pool
+from mambo.database.statements import Statement, param
 from mambo.limits.models import RateCount
 from mambo.limits.rules import Rate
 
@@ -44,7 +45,7 @@ return {}
 CLEAR = "redis.call('DEL', KEYS[1]) return {}"
 
 
-class Taken(Struct, frozen=True):
+class CountResult(Struct, frozen=True):
     """Whether one more was allowed, and is counted; how many are now, in the window that ends at `ends`."""
 
     is_allowed: bool
@@ -52,14 +53,14 @@ class Taken(Struct, frozen=True):
     ends: int
 
 
-class CountsDown(Exception):
+class CountersUnavailable(Exception):
     """The counts cannot be reached."""
 
 
-class Counts(Protocol):
+class Counters(Protocol):
     """Counts that workers share; each call is atomic, and may raise CountsDown."""
 
-    async def take(self, key: str, rate: Rate, now: int) -> Taken:
+    async def take(self, key: str, rate: Rate, now: int) -> CountResult:
         """Count one more, if the limit allows it."""
         ...
 
@@ -70,15 +71,15 @@ class Counts(Protocol):
     async def clear(self, key: str) -> None: ...
 
 
-class RedisCounts:
+class RedisCounters:
     """Each key a hash that expires with its window."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    async def take(self, key: str, rate: Rate, now: int) -> Taken:
+    async def take(self, key: str, rate: Rate, now: int) -> CountResult:
         is_allowed, count, ends = await self._run(TAKE, key, rate.limit, rate.seconds * 1000, now)
-        return Taken(bool(is_allowed), count, ends)
+        return CountResult(bool(is_allowed), count, ends)
 
     async def give_back(self, key: str, ends: int) -> None:
         await self._run(GIVE_BACK, key, ends)
@@ -89,12 +90,12 @@ class RedisCounts:
     async def _run(self, script: str, key: str, *arguments: int) -> list[int]:
         try:
             return await self._cache.run(script, f"limit:{key}", *arguments)
-        except CacheDown as error:
-            raise CountsDown from error
+        except CacheUnavailable as error:
+            raise CountersUnavailable from error
 
 
-NOW, WINDOW = given("now", sa.BigInteger()), given("window", sa.BigInteger())
-KEY, ENDS = given("key", sa.Text()), given("ends", sa.BigInteger())
+NOW, WINDOW = param("now", sa.BigInteger()), param("window", sa.BigInteger())
+KEY, ENDS = param("key", sa.Text()), param("ends", sa.BigInteger())
 IS_OVER = sa.or_(RateCount.ends_at <= NOW, RateCount.ends_at > NOW + 2 * WINDOW)
 TAKE_ONE = Statement(
     insert(RateCount)
@@ -105,7 +106,7 @@ TAKE_ONE = Statement(
             "count": sa.case((IS_OVER, 1), else_=RateCount.count + 1),
             "ends_at": sa.case((IS_OVER, NOW + WINDOW), else_=RateCount.ends_at),
         },
-        where=sa.or_(IS_OVER, RateCount.count < given("limit", sa.Integer())),
+        where=sa.or_(IS_OVER, RateCount.count < param("limit", sa.Integer())),
     )
     .returning(RateCount.count, RateCount.ends_at)
 )
@@ -126,22 +127,22 @@ SWEEP = Statement(
 )
 
 
-class PostgresCounts:
+class PostgresCounters:
     """Each key a row; single statements, so that no connection is held and none waits for a request's transaction."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._swept_at = 0
 
-    async def take(self, key: str, rate: Rate, now: int) -> Taken:
+    async def take(self, key: str, rate: Rate, now: int) -> CountResult:
         if now - self._swept_at > SWEEP_MS:
             self._swept_at = now
             await self._one(SWEEP, now=now)
         if counted := await self._one(TAKE_ONE, key=key, now=now, window=rate.seconds * 1000, limit=rate.limit):
-            return Taken(True, *counted)
+            return CountResult(True, *counted)
         # Someone may have given one back, or cleared it, in between: then a moment is all there is to wait.
         count, ends = await self._one(COUNTED, key=key) or (rate.limit, now)
-        return Taken(False, count, ends)
+        return CountResult(False, count, ends)
 
     async def give_back(self, key: str, ends: int) -> None:
         await self._one(GIVE_ONE_BACK, key=key, ends=ends)
@@ -151,29 +152,29 @@ class PostgresCounts:
 
     async def _one(self, statement: Statement, **values: str | int) -> tuple[int, int] | None:
         try:
-            row: tuple[int, int] | None = await self._pool.one(statement, **values)
-        except db.ERRORS as error:
-            raise CountsDown from error
+            row: tuple[int, int] | None = await self._pool.fetch_one(statement, **values)
+        except DATABASE_ERRORS as error:
+            raise CountersUnavailable from error
         return row
 
 
-class OwnCounts:
+class LocalCounters:
     """The 10 000 counts that this process used last; what it saw of the shared ones, should those be gone."""
 
     def __init__(self) -> None:
         self._kept: LRUCache[str, tuple[int, int]] = LRUCache(KEPT)
 
-    def note(self, key: str, taken: Taken) -> None:
+    def note(self, key: str, taken: CountResult) -> None:
         self._kept[key] = (taken.count, taken.ends)
 
-    def take(self, key: str, rate: Rate, now: int) -> Taken:
+    def take(self, key: str, rate: Rate, now: int) -> CountResult:
         window = rate.seconds * 1000
         count, ends = self._kept.get(key, (0, 0))
         if not now < ends <= now + 2 * window:
             count, ends = 0, now + window
         is_allowed = count < rate.limit
         self._kept[key] = (count + is_allowed, ends)
-        return Taken(is_allowed, count + is_allowed, ends)
+        return CountResult(is_allowed, count + is_allowed, ends)
 
     def give_back(self, key: str, ends: int) -> None:
         count, same = self._kept.get(key, (0, 0))

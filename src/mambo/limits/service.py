@@ -1,34 +1,35 @@
-"""Holds callers to the limits: `limits.hit` in a service, `guards=[limited(REGISTER)]` on a route."""
+"""Holds callers to the limits: `limits.hit` in a service, `rate_limit=REGISTER` on a route."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
+from typing import Any
 
 import structlog
-from litestar.handlers.base import BaseRouteHandler
+from litestar import Request
 
 from mambo.clock import Clock
 from mambo.errors import NotSignedIn, TooMany
-from mambo.guards import Connection, principal_of
-from mambo.limits.repository import Counts, CountsDown, OwnCounts, Taken
+from mambo.limits.repository import Counters, CountersUnavailable, CountResult, LocalCounters
 from mambo.limits.rules import Per, Rate, Rule, in_words
+from mambo.web.principal import Connection, principal_of
 
 log = structlog.get_logger(__name__)
 
 LOOPBACK = "loopback"
 
 
-class Limits:
+class RateLimiter:
     """Counts callers in what the workers share, and by itself while that is gone.
 
     `rates` are those of the settings; `lifts_loopback` spares whoever sits at this machine the limits per address.
     """
 
-    def __init__(self, shared: Counts, rates: Mapping[str, Rate], clock: Clock, *, lifts_loopback: bool) -> None:
-        self._shared, self._own = shared, OwnCounts()
+    def __init__(self, shared: Counters, rates: Mapping[str, Rate], clock: Clock, *, lifts_loopback: bool) -> None:
+        self._shared, self._own = shared, LocalCounters()
         self._rates, self._clock, self._lifts_loopback = rates, clock, lifts_loopback
         self._undecided: Counter[str] = Counter()
 
@@ -74,14 +75,14 @@ class Limits:
         finally:
             self._undecided -= Counter(key for _, key, _ in held)
 
-    async def _hit(self, rule: Rule, name: str) -> Taken | None:
+    async def _hit(self, rule: Rule, name: str) -> CountResult | None:
         if self._lifts_loopback and rule.per is Per.ADDRESS and name == LOOPBACK:
             return None
         rate, key, now = self._rates[rule.setting], key_of(rule, name), round(self._clock().timestamp() * 1000)
         try:
             taken = await self._shared.take(key, rate, now)
             self._own.note(key, taken)
-        except CountsDown:
+        except CountersUnavailable:
             taken = self._own.take(key, rate, now)
         if not taken.is_allowed:
             # Those that are still being decided may be given back at any moment.
@@ -107,7 +108,7 @@ class Limits:
     async def _try(self, change: Awaitable[None]) -> None:
         try:
             await change
-        except CountsDown:
+        except CountersUnavailable:
             log.warning("a limit stays counted until its window is over")
 
 
@@ -116,21 +117,16 @@ def key_of(rule: Rule, name: str) -> str:
     return f"{rule.name}:{blake2b(name.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
 
 
-def limited(rule: Rule) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
-    """A guard that counts each call of a route, to stand behind the one that says who may: 429 beyond the limit.
+async def enforce_limit(limiter: RateLimiter, request: Request[Any, Any, Any]) -> None:
+    """Count a call of a route that names a rule (`@post(..., rate_limit=REGISTER)`).
 
     Raises:
-        ValueError: the rule counts per account, which only the handler knows.
+        TooMany: the limit is reached.
 
     """
-    if rule.per is Per.ACCOUNT:
-        raise ValueError(rule.name)
-
-    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
-        limits: Limits = connection.app.state.limits
-        await limits.hit(rule, name_of(rule.per, connection))
-
-    return guard
+    rule: Rule | None = request.route_handler.opt.get("rate_limit")
+    if rule is not None:
+        await limiter.hit(rule, name_of(rule.per, request))
 
 
 def name_of(per: Per, connection: Connection) -> str:

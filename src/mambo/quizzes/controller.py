@@ -6,17 +6,18 @@ from litestar import Controller, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
-from mambo.guards import Principal, requires_user
-from mambo.openapi import raises
 from mambo.quizzes.schemas import QuizAnswers, QuizResult
-from mambo.quizzes.service import Quizzes, provide_quizzes
+from mambo.quizzes.service import QuizService, provide_quiz_service
+from mambo.web.guards import requires_user
+from mambo.web.openapi import raises
+from mambo.web.principal import Principal
 
 
 class QuizController(Controller):
     path = "/api/courses/lessons/{lesson_id:uuid}/quiz"
     tags = ("Courses",)
     guards = (requires_user,)
-    dependencies = {"quizzes": Provide(provide_quizzes)}
+    dependencies = {"quizzes": Provide(provide_quiz_service)}
 
     @post(status_code=200, responses=raises(403, 404, 409, 429))
     async def attempt_quiz(
@@ -24,7 +25,7 @@ class QuizController(Controller):
         lesson_id: FromPath[UUID],
         data: JSONBody[QuizAnswers],
         principal: NamedDependency[Principal],
-        quizzes: NamedDependency[Quizzes],
+        quizzes: NamedDependency[QuizService],
     ) -> QuizResult:
         """Answer a lesson's quiz; 80 percent pass, the first pass pays 25 XP, and answers are shown here alone."""
         return await quizzes.attempt(lesson_id, principal, data.answers)

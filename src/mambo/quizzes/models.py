@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from mambo.db import Base
+from mambo.database.base import Base
 
 
 class QuizAttempt(Base):

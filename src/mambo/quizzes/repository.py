@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from mambo.db import Repository
+from mambo.database.repository import Repository
 from mambo.quizzes.models import QuizAttempt
 
 

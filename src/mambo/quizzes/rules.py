@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from mambo.courses.schemas import QuizQuestion
-from mambo.errors import invalid
+from mambo.errors import FieldProblem, invalid
 from mambo.game.rules import QUIZ_PASS_PERCENT
-from mambo.validation import FieldProblem
 
 
-class Grade(Struct, frozen=True):
+class QuizScore(Struct, frozen=True):
     """What answers are worth; `correct` says it of every question, by id."""
 
     score: int
@@ -37,7 +36,7 @@ def require_answers_to(questions: Sequence[QuizQuestion], answers: Mapping[str, 
         raise invalid(problems)
 
 
-def grade(questions: Sequence[QuizQuestion], answers: Mapping[str, int]) -> Grade:
+def grade(questions: Sequence[QuizQuestion], answers: Mapping[str, int]) -> QuizScore:
     """Grade answers, each the number of an option: right is any option marked correct, wrong is what is not answered.
 
     The score is the percentage of right answers rounded down, in whole numbers: 79.9 is 79, and does not pass.
@@ -47,4 +46,4 @@ def grade(questions: Sequence[QuizQuestion], answers: Mapping[str, int]) -> Grad
         for question in questions
     }
     score = 100 * sum(correct.values()) // len(correct)
-    return Grade(score, score >= QUIZ_PASS_PERCENT, correct)
+    return QuizScore(score, score >= QUIZ_PASS_PERCENT, correct)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from mambo.schema import Input, Output
+from mambo.web.schemas import Input, Output
 
 QuestionId = Annotated[str, Meta(max_length=64)]
 

@@ -1,38 +1,35 @@
 """Answering quizzes."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo.access.rules import access_of, require_open
 from mambo.courses.repository import LessonRepository
-from mambo.courses.rules import access_of, require_open
 from mambo.courses.schemas import QuizQuestion
+from mambo.database.session import Transactions
 from mambo.errors import NotFound
 from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.game.rules import QUIZ_XP, level_of
-from mambo.guards import Principal
 from mambo.limits.rules import QUIZ
-from mambo.limits.service import Limits
+from mambo.limits.service import RateLimiter
 from mambo.quizzes import rules
 from mambo.quizzes.repository import AttemptRepository
 from mambo.quizzes.schemas import QuizResult
-from mambo.schema import to_json
 from mambo.users.repository import ProfileRepository
+from mambo.web.principal import Principal
+from mambo.web.schemas import to_json
 
 
-class Quizzes:
+class QuizService:
     """Grades what a learner answers, and pays for the first pass."""
 
-    def __init__(self, session: AsyncSession, state: State, now: datetime) -> None:
-        self.reads: Callable[[], AbstractAsyncContextManager[AsyncSession]] = state.reads
-        self.limits: Limits = state.limits
+    def __init__(self, session: AsyncSession, transactions: Transactions, limiter: RateLimiter, now: datetime) -> None:
+        self.transactions, self.limits = transactions, limiter
         self.profiles = ProfileRepository(session)
         self.attempts = AttemptRepository(session)
         self.ledger = LedgerRepository(session)
@@ -80,7 +77,7 @@ class Quizzes:
         )
 
     async def _questions(self, lesson_id: UUID, learner: Principal) -> list[QuizQuestion]:
-        async with self.reads() as session:
+        async with self.transactions.begin() as session:
             lesson, world = await LessonRepository(session).get_with_world(lesson_id)
         require_open(access_of(learner, world))
         stored = (lesson.content_json if lesson else None) or {}
@@ -95,7 +92,10 @@ class Quizzes:
         return QUIZ_XP if is_first else 0
 
 
-async def provide_quizzes(
-    session: NamedDependency[AsyncSession], state: State, now: NamedDependency[datetime]
-) -> Quizzes:
-    return Quizzes(session, state, now)
+async def provide_quiz_service(
+    session: NamedDependency[AsyncSession],
+    transactions: NamedDependency[Transactions],
+    limiter: NamedDependency[RateLimiter],
+    now: NamedDependency[datetime],
+) -> QuizService:
+    return QuizService(session, transactions, limiter, now)

@@ -7,13 +7,14 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from mambo.guards import Principal, requires_staff
-from mambo.openapi import raises
-from mambo.schema import STORABLE, Page
 from mambo.submissions.models import SubmissionStatus
-from mambo.submissions.repository import Wanted
+from mambo.submissions.repository import SubmissionFilter
 from mambo.submissions.schemas import Grade, GradedSubmission, QueuedSubmission
-from mambo.submissions.service import Submissions, provide_submissions
+from mambo.submissions.service import SubmissionService, provide_submission_service
+from mambo.web.guards import requires_staff
+from mambo.web.openapi import raises
+from mambo.web.principal import Principal
+from mambo.web.schemas import STORABLE, Page
 
 
 async def provide_wanted(
@@ -24,21 +25,21 @@ async def provide_wanted(
     search: Annotated[
         str | None, QueryParameter(max_length=200, pattern=STORABLE, description="Part of the learner's name")
     ] = None,
-) -> Wanted:
-    return Wanted(status, lesson_id, world_id, user_id, search)
+) -> SubmissionFilter:
+    return SubmissionFilter(status, lesson_id, world_id, user_id, search)
 
 
 class SubmissionAdminController(Controller):
     path = "/api/admin/submissions"
     tags = ("Admin: boss battles",)
     guards = (requires_staff,)
-    dependencies = {"submissions": Provide(provide_submissions)}
+    dependencies = {"submissions": Provide(provide_submission_service)}
 
     @get("/", dependencies={"wanted": Provide(provide_wanted)})
     async def list_submissions(
         self,
-        wanted: NamedDependency[Wanted],
-        submissions: NamedDependency[Submissions],
+        wanted: NamedDependency[SubmissionFilter],
+        submissions: NamedDependency[SubmissionService],
         limit: Annotated[int, QueryParameter(ge=1, le=100)] = 50,
         cursor: Annotated[UUID | None, QueryParameter(description="The next_cursor of the page before")] = None,
     ) -> Page[QueuedSubmission]:
@@ -51,7 +52,7 @@ class SubmissionAdminController(Controller):
         submission_id: FromPath[UUID],
         data: JSONBody[Grade],
         principal: NamedDependency[Principal],
-        submissions: NamedDependency[Submissions],
+        submissions: NamedDependency[SubmissionService],
     ) -> GradedSubmission:
         """Approve or reject a pending submission, once; approving completes the lesson and pays its XP."""
         return await submissions.grade(submission_id, data, principal)

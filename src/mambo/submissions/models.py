@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from mambo.db import Base, one_of
+from mambo.database.base import Base, one_of
 
 SENT_ALREADY = "You have sent a video for this boss battle already: wait for the feedback on it."
 

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from mambo.courses.models import Lesson, World
-from mambo.db import Repository
-from mambo.media.models import FAILED, VideoUpload
+from mambo.database.repository import Repository
 from mambo.submissions.models import CURRENT, Submission, SubmissionStatus
 from mambo.users.models import User, UserProfile
+from mambo.videos.models import FAILED, VideoUpload
 
 MOST_SHOWN = 100
 LEARNER_NAME = User.first_name + " " + User.last_name
@@ -37,7 +37,7 @@ QUEUE = (
 )
 
 
-class Wanted(Struct, frozen=True):
+class SubmissionFilter(Struct, frozen=True):
     """Which submissions are asked for; None leaves it open."""
 
     status: SubmissionStatus | None
@@ -91,7 +91,9 @@ class SubmissionRepository(Repository[Submission]):
         )
         return (await self.session.execute(query)).all()
 
-    async def get_queue(self, wanted: Wanted, *, limit: int, cursor: UUID | None) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    async def get_queue(
+        self, wanted: SubmissionFilter, *, limit: int, cursor: UUID | None
+    ) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """What is pending, the oldest first; any other list the newest first."""
         is_queue = wanted.status is SubmissionStatus.PENDING
         query = QUEUE.order_by(Submission.id if is_queue else Submission.id.desc()).limit(limit)

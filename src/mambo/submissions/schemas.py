@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from mambo.schema import Input, Output, RequiredLine, Text, Url
 from mambo.submissions.models import SubmissionStatus
+from mambo.web.schemas import Input, Output, RequiredLine, Text, Url
 
 
 class SubmissionRequest(Input):

@@ -11,20 +11,13 @@ import sqlalchemy as sa
 from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.courses.rules import access_of, require_open
+from mambo.access.rules import access_of, require_open
 from mambo.errors import Conflict, Invalid, NotAllowed, NotFound
 from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
-from mambo.guards import Principal
-from mambo.learning.repository import CatalogueRepository
-from mambo.media.models import FAILED, VideoUpload
-from mambo.media.repository import VideoRepository
-from mambo.media.rules import state_of_upload
-from mambo.media.schemas import StartedUpload
-from mambo.media.service import Videos
-from mambo.schema import Page
+from mambo.progress.repository import CompletionRepository
 from mambo.submissions.models import SENT_ALREADY, Submission, SubmissionStatus
-from mambo.submissions.repository import SubmissionRepository, Wanted
+from mambo.submissions.repository import SubmissionFilter, SubmissionRepository
 from mambo.submissions.schemas import (
     Grade,
     GradedSubmission,
@@ -36,16 +29,23 @@ from mambo.submissions.schemas import (
     UploadRequest,
 )
 from mambo.users.repository import ProfileRepository
+from mambo.videos.models import FAILED, VideoUpload
+from mambo.videos.repository import VideoRepository
+from mambo.videos.rules import state_of_upload
+from mambo.videos.schemas import StartedUpload
+from mambo.videos.service import VideoService
+from mambo.web.principal import Principal
+from mambo.web.schemas import Page
 
 
-class Submissions:
+class SubmissionService:
     """A learner's submissions, and what staff does with everyone's."""
 
     def __init__(self, session: AsyncSession, now: datetime) -> None:
         self.session, self.now = session, now
         self.submissions = SubmissionRepository(session)
         self.videos = VideoRepository(session)
-        self.catalogue = CatalogueRepository(session)
+        self.catalogue = CompletionRepository(session)
         self.activity = ActivityRepository(session)
         self.ledger = LedgerRepository(session)
         self.profiles = ProfileRepository(session)
@@ -90,7 +90,7 @@ class Submissions:
     async def get_own(self, learner: Principal) -> list[OwnSubmission]:
         return [to_own(*row) for row in await self.submissions.get_own(learner.user_id)]
 
-    async def get_queue(self, wanted: Wanted, *, limit: int, cursor: UUID | None) -> Page[QueuedSubmission]:
+    async def get_queue(self, wanted: SubmissionFilter, *, limit: int, cursor: UUID | None) -> Page[QueuedSubmission]:
         found = await self.submissions.get_queue(wanted, limit=limit + 1, cursor=cursor)
         items = [QueuedSubmission(**queued(row)) for row in found[:limit]]
         return Page(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
@@ -131,7 +131,9 @@ class Submissions:
         return GradedSubmission(**queued(await self.submissions.get_queued(submission_id)), xp_gained=paid)
 
 
-async def begin_upload(videos: Videos, data: UploadRequest, learner: Principal, cors_origin: str) -> StartedUpload:
+async def begin_upload(
+    videos: VideoService, data: UploadRequest, learner: Principal, cors_origin: str
+) -> StartedUpload:
     """Begin an upload of a learner's video for a boss battle; their earlier one, if unfinished, is given up.
 
     Raises:
@@ -202,5 +204,7 @@ def shown(submission: Submission, upload: VideoUpload | None) -> dict[str, Any]:
     }
 
 
-async def provide_submissions(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> Submissions:
-    return Submissions(session, now)
+async def provide_submission_service(
+    session: NamedDependency[AsyncSession], now: NamedDependency[datetime]
+) -> SubmissionService:
+    return SubmissionService(session, now)

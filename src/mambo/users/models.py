@@ -7,26 +7,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mambo.db import Base, Identified, one_of
-from mambo.guards import Role
-
-
-class Tier(enum.StrEnum):
-    """What a learner has subscribed to."""
-
-    ROOKIE = "rookie"
-    SOCIAL_DANCER = "social_dancer"
-    PERFORMER = "performer"
-
-
-class SubscriptionStatus(enum.StrEnum):
-    """Where a subscription stands; `trialing` and `active` are live while the period lasts."""
-
-    INCOMPLETE = "incomplete"
-    TRIALING = "trialing"
-    ACTIVE = "active"
-    PAST_DUE = "past_due"
-    CANCELED = "canceled"
+from mambo.database.base import Base, Identified, one_of
+from mambo.web.principal import Role
 
 
 class LevelTag(enum.StrEnum):
@@ -88,19 +70,6 @@ class UserProfile(Base):
     timezone: Mapped[str] = mapped_column(default="UTC")
     timezone_changed_at: Mapped[datetime | None]
     show_on_leaderboard: Mapped[bool] = mapped_column(default=True)
-
-
-class Subscription(Base):
-    """What a learner pays for, and until when; an open end means it runs on."""
-
-    __tablename__ = "subscription"
-
-    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    tier: Mapped[Tier] = mapped_column(one_of(Tier), default=Tier.ROOKIE)
-    status: Mapped[SubscriptionStatus] = mapped_column(
-        one_of(SubscriptionStatus), default=SubscriptionStatus.INCOMPLETE
-    )
-    current_period_end: Mapped[datetime | None]
 
 
 def public_name(first_name: str, last_name: str) -> str:

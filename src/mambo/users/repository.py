@@ -1,26 +1,19 @@
 """Questions about accounts."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from mambo.db import Pool, Repository, Statement, given
-from mambo.guards import Role
-from mambo.users.models import Subscription, SubscriptionStatus, User, UserProfile
-
-
-def has_live_subscription(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
-    """Whether the joined subscription is live: active or trialing, its period not over."""
-    return sa.and_(
-        Subscription.status.in_([SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING]),
-        sa.func.coalesce(Subscription.current_period_end > now, sa.true()),
-    )
-
+from mambo.database.pool import Pool
+from mambo.database.repository import Repository
+from mambo.database.statements import Statement, param
+from mambo.entitlements.models import Subscription
+from mambo.users.models import User, UserProfile
+from mambo.web.principal import Role
 
 CREDENTIAL = Statement(
-    sa.select(User.id, User.password_hash).where(sa.func.lower(User.email) == given("email", sa.Text()), User.is_active)
+    sa.select(User.id, User.password_hash).where(sa.func.lower(User.email) == param("email", sa.Text()), User.is_active)
 )
 
 
@@ -32,7 +25,7 @@ class CredentialRepository:
 
     async def get(self, email: str) -> tuple[UUID, str] | None:
         """Whose e-mail address it is, and the hash of their password; None when no active account has it."""
-        row: tuple[UUID, str] | None = await self._pool.one(CREDENTIAL, email=email)
+        row: tuple[UUID, str] | None = await self._pool.fetch_one(CREDENTIAL, email=email)
         return row
 
 
@@ -68,7 +61,7 @@ class UserRepository(Repository[User]):
         query = sa.select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
         return set(await self.session.scalars(query.with_for_update(key_share=True)))
 
-    async def change(self, user_id: UUID, model: type[Any], values: dict[str, Any]) -> None:
+    async def change_row(self, user_id: UUID, model: type[Any], values: dict[str, Any]) -> None:
         """Set columns of the person's row in `model`; no values, no statement."""
         key = User.id if model is User else model.user_id
         if values:

@@ -1,0 +1,1 @@
+"""The published courses, as the read model that all readers share."""

@@ -1,0 +1,55 @@
+"""Courses and lessons as a learner sees them."""
+
+from uuid import UUID
+
+from mambo.comments.schemas import CommentView
+from mambo.courses.models import Difficulty
+from mambo.courses.schemas import LessonContent
+from mambo.web.schemas import Output
+
+
+class WorldView(Output):
+    """A course with the caller's own progress, in percent, and lock."""
+
+    id: UUID
+    title: str
+    description: str | None
+    slug: str
+    image_url: str | None
+    thumbnail_url: str | None
+    difficulty: Difficulty
+    is_free: bool
+    lesson_count: int
+    progress_percentage: float
+    is_locked: bool
+
+
+class LessonView(Output):
+    """A lesson in a list; locked, it shows neither content nor video."""
+
+    id: UUID
+    title: str
+    description: str | None
+    video_url: str
+    xp_value: int
+    order_index: int
+    week_number: int | None
+    day_number: int | None
+    level_id: UUID
+    is_completed: bool
+    is_locked: bool
+    is_boss_battle: bool
+    duration_minutes: int | None
+    thumbnail_url: str | None
+    content_json: LessonContent | None
+    mux_playback_id: str | None
+    mux_asset_id: str | None
+
+
+class LessonDetail(LessonView):
+    """A lesson with its neighbours in the course, and the newest that was said about it."""
+
+    world_id: UUID
+    next_lesson_id: UUID | None
+    prev_lesson_id: UUID | None
+    comments: list[CommentView]

@@ -1,0 +1,128 @@
+"""The bases of all repositories: `Repository` in the unit of work, `ReadRepository` for pages that are only read."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mambo.database.base import ModelT
+from mambo.database.pool import Pool
+from mambo.database.statements import Statement
+from mambo.errors import NotFound
+
+RowT = TypeVar("RowT", bound=Struct)
+
+# Cursors of a first page: ids are UUIDs, in order of age.
+BEFORE_ALL, AFTER_ALL = UUID(int=0), UUID(int=2**128 - 1)
+
+
+class Repository(SQLAlchemyAsyncRepository[ModelT]):
+    """Loads and changes the rows of one table in the transaction of a session.
+
+    Driver errors are raised as they are: `web.error_handlers` translates them. Nothing is re-read after a write.
+    """
+
+    label: ClassVar[str] = "row"
+    """What a row is called in the sentence "There is no such ...\""""
+
+    def __init__(self, session: AsyncSession) -> None:
+        super().__init__(session=session, auto_refresh=False, wrap_exceptions=False)
+
+    async def get_required(self, **key: Any) -> ModelT:
+        """Return the one row with these column values.
+
+        Raises:
+            NotFound: there is no such row.
+
+        """
+        row = await self.get_one_or_none(**key)
+        if row is None:
+            raise NotFound(self.label)
+        return row
+
+    async def change(self, row_id: UUID, values: dict[str, Any]) -> None:
+        """Set columns of the row with this primary key, in one statement; without values do nothing."""
+        if values:
+            await self.session.execute(sa.update(self.model_type).where(self._key == row_id).values(values))
+
+    async def remove(self, row_id: UUID) -> None:
+        """Delete the row with this primary key, in one statement.
+
+        Raises:
+            NotFound: there is no such row.
+
+        """
+        query = sa.delete(self.model_type).where(self._key == row_id).returning(self._key)
+        if await self.session.scalar(query) is None:
+            raise NotFound(self.label)
+
+    @property
+    def _key(self) -> Any:
+        return getattr(self.model_type, self.id_attribute)
+
+
+class Query(Statement, Generic[RowT]):
+    """A SELECT for a `ReadRepository`, whose columns are the fields of the struct `row`.
+
+    It is compiled once, so declare it at module level.
+
+    Raises:
+        TypeError: a column has no field, or a field no column.
+
+    """
+
+    def __init__(self, select: sa.Select[*tuple[Any, ...]], row: type[RowT]) -> None:
+        super().__init__(select)
+        self.row = row
+        columns, fields = set(select.selected_columns.keys()), set(row.__struct_fields__)
+        if columns != fields:
+            raise TypeError(f"{row.__name__} and its query differ in {', '.join(sorted(columns ^ fields))}.")
+
+
+class ReadRepository:
+    """Reads rows as structs, each page with one statement on the pool and without a transaction."""
+
+    label: ClassVar[str] = "row"
+    """What a row is called in the sentence "There is no such ...\""""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def _all(self, query: Query[RowT], **values: Any) -> list[RowT]:
+        return [msgspec.convert(dict(row), query.row) for row in await self._pool.fetch_all(query, **values)]
+
+    async def _one(self, query: Query[RowT], **values: Any) -> RowT | None:
+        row = await self._pool.fetch_one(query, **values)
+        return None if row is None else msgspec.convert(dict(row), query.row)
+
+    async def _required(self, query: Query[RowT], **values: Any) -> RowT:
+        """Return the one row of the query.
+
+        Raises:
+            NotFound: there is none.
+
+        """
+        row = await self._one(query, **values)
+        if row is None:
+            raise NotFound(self.label)
+        return row
+
+    async def _page(
+        self,
+        query: Query[RowT],
+        *,
+        limit: int,
+        **values: Any,
+    ) -> tuple[Sequence[RowT], str | None]:
+        """Return one page and the cursor of the next one, which is null at the end.
+
+        The query takes one row more than the page holds (`limit`), and is ordered by `id`, which is the cursor.
+        """
+        rows = await self._all(query, limit=limit + 1, **values)
+        page = rows[:limit]
+        return page, str(page[-1].id) if len(rows) > limit else None  # type: ignore[attr-defined] # the queries have it

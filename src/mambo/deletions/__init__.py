@@ -1,0 +1,1 @@
+"""Objects to delete at R2 and Mux."""

@@ -1,0 +1,1 @@
+"""What a person has paid for or been given."""

@@ -1,0 +1,1 @@
+"""Images: presigned uploads to R2."""

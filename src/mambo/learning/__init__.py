@@ -1,1 +1,0 @@
-"""What a learner does with a course: reading it with their own progress and locks, and completing lessons."""

@@ -1,0 +1,1 @@
+"""Completing lessons, and how far a learner is."""

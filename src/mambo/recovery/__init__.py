@@ -1,1 +1,0 @@
-"""Getting back in: forgotten passwords, and whether an e-mail address is one's own."""

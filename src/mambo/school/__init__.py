@@ -1,1 +1,0 @@
-"""What an admin can only be told or allowed with a look at everything that learners did."""

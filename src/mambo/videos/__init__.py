@@ -1,0 +1,1 @@
+"""Videos: direct uploads to Mux, and the webhook that reports on them."""

@@ -1,0 +1,39 @@
+"""Mux's webhook."""
+
+from datetime import datetime
+from typing import Any
+
+from litestar import Request, post
+from litestar.di import NamedDependency, Provide
+
+from mambo.adapters.mux_events import check_signature, read_event
+from mambo.settings import Settings
+from mambo.videos.schemas import Received
+from mambo.videos.service import WebhookService, provide_webhook_service
+from mambo.web.guards import open_to_anyone
+from mambo.web.openapi import raises
+
+MAX_EVENT_BYTES = 256_000
+
+
+@post(
+    ["/api/mux/webhook", "/api/webhook"],
+    tags=["Video"],
+    guards=[open_to_anyone],
+    opt={"ignores_token": True},
+    dependencies={"inbox": Provide(provide_webhook_service)},
+    request_max_body_size=MAX_EVENT_BYTES,
+    status_code=200,
+    responses=raises(400, 409, 413),
+)
+async def receive_event(
+    request: Request[Any, Any, Any],
+    settings: NamedDependency[Settings],
+    inbox: NamedDependency[WebhookService],
+    now: NamedDependency[datetime],
+) -> Received:
+    """An event of Mux, signed; each takes effect once, in whatever order and however often it comes."""
+    body = await request.body()
+    check_signature(request.headers.get("mux-signature"), body, settings.webhook_secrets, now)
+    await inbox.receive(read_event(body), body)
+    return Received()

@@ -1,0 +1,298 @@
+"""`mambo check` tells what is set and what is missing, and no secret; `mambo db` takes the database up and down."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from alembic import command as alembic
+
+from cli.test_serve import PRODUCTION, files_in, mambo, query
+from conftest import run_alembic
+from mambo.settings import SettingsError, load_settings
+
+COMMAND: click.Group = entry_points(group="console_scripts")["mambo"].load()
+SECRETS = {
+    "SECRET_KEY": "k3y-vJ3rXo0kq8ZbW5uTgN1mYhPd7LsEaC4i",
+    "MUX_TOKEN_ID": "mux-id-81",
+    "MUX_TOKEN_SECRET": "mux-secret-82",
+    "MUX_WEBHOOK_SECRET": "mux-webhook-83",
+    "AWS_ACCESS_KEY_ID": "aws-id-84",
+    "AWS_SECRET_ACCESS_KEY": "aws-secret-85",
+}
+R2 = {
+    "AWS_ENDPOINT_URL": "https://r2.example",
+    "AWS_BUCKET_NAME": "pictures",
+    "R2_PUBLIC_DOMAIN": "https://cdn.example",
+}
+EVERYTHING = PRODUCTION | SECRETS | R2
+TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
+FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+
+
+def commands(group: click.Group, *names: str) -> list[tuple[str, ...]]:
+    """Every command and group below `group`, as it is typed."""
+    below = []
+    for name, command in group.commands.items():
+        typed = (*names, name)
+        below += [typed, *(commands(command, *typed) if isinstance(command, click.Group) else [])]
+    return below
+
+
+# Help
+
+
+async def test_the_help_names_every_command(tmp_path: Path) -> None:
+    end = await mambo("--help", folder=tmp_path)
+
+    assert (end.code, end.err) == (0, "")
+    for name in COMMAND.commands:
+        assert re.search(rf"^  {name} +\S", end.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("typed", commands(COMMAND), ids=" ".join)
+async def test_each_command_explains_itself_and_its_options(typed: tuple[str, ...], tmp_path: Path) -> None:
+    end = await mambo(*typed, "--help", folder=tmp_path)
+
+    assert end.code == 0
+    assert re.match(rf"Usage: \S+ {' '.join(typed)} .*\n\n  [A-Z`].*\.\n", end.out, re.DOTALL)
+
+
+# Check
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+async def test_check_shows_no_secret(environment: str, tmp_path: Path) -> None:
+    """Neither keys nor what Mux and R2 gave out, nor the database's password, whatever is right or wrong with them."""
+    end = await mambo("check", folder=tmp_path, environ=EVERYTHING | {"MAMBO_ENV": environment})
+
+    shown = [name for name, secret in SECRETS.items() if secret in end.out + end.err]
+    assert (shown, "horse-staple" in end.out + end.err) == ([], False)
+    assert "pictures" in end.out + end.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("DATABASE_URL", "postgresql://mambo:horse-staple@db.example:5432/mambo"),
+        ("DATABASE_URL", "postgresql://mambo:p%40horse-staple@db.example/mambo?ssl=require"),
+        ("DATABASE_URL", "postgresql://mambo:p@horse-staple@db.example/mambo"),
+        ("DATABASE_URL", "postgresql://mambo:p/horse-staple@db.example/mambo"),
+        ("DATABASE_URL", "postgresql://db.example/mambo?user=mambo&password=horse-staple"),
+        ("REDIS_URL", "redis://:horse-staple@cache.example:6379/0"),
+        ("REDIS_URL", "rediss://mambo:horse-staple@cache.example"),
+        ("REDIS_URL", "redis://:p/horse-staple@cache.example"),
+        ("REDIS_URL", "redis://:p@horse-staple@cache.example"),
+        ("REDIS_URL", "redis://cache.example?password=horse-staple"),
+    ],
+)
+async def test_check_shows_no_password_wherever_a_url_carries_it(variable: str, url: str, tmp_path: Path) -> None:
+    end = await mambo("check", folder=tmp_path, environ={variable: url})
+
+    assert variable in end.out + end.err
+    assert "horse-staple" not in end.out + end.err
+
+
+async def test_check_finds_nothing_missing_where_production_can_start(tmp_path: Path) -> None:
+    end = await mambo("check", folder=tmp_path, environ=EVERYTHING)
+
+    assert (end.code, end.err) == (0, "")
+    assert "Nothing is missing." in end.out
+
+
+PROBLEMS = {
+    "DATABASE_URL": {"DATABASE_URL": ""},
+    "no SECRET_KEY": {"SECRET_KEY": ""},
+    "SECRET_KEY": {"SECRET_KEY": "Qm7vTz1xRk"},
+    "CORS_ORIGINS": {"CORS_ORIGINS": "*"},
+    "not every CORS_ORIGINS": {"CORS_ORIGINS": "https://app.mambo.example,https://*.wild.example"},
+    "MUX_WEBHOOK_SECRET": {"MUX_WEBHOOK_SECRET": ""},
+    "AWS_BUCKET_NAME": {"AWS_BUCKET_NAME": ""},
+}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+async def test_check_fails_where_production_would_not_start(problem: str, tmp_path: Path) -> None:
+    """Exit code 1, one line on stderr, which names the variable and not its value."""
+    end = await mambo("check", folder=tmp_path, environ=EVERYTHING | PROBLEMS[problem])
+
+    [line] = end.err.splitlines()
+    assert end.code == 1
+    assert problem.rsplit(" ", maxsplit=1)[-1] in line
+    assert not [value for value in ("Qm7vTz1xRk", "wild.example") if value in end.err]
+
+
+async def test_check_names_every_problem_at_once(tmp_path: Path) -> None:
+    environ = EVERYTHING | {name: value for problem in PROBLEMS.values() for name, value in problem.items()}
+
+    end = await mambo("check", folder=tmp_path, environ=environ)
+
+    assert end.code == 1
+    assert [name for name in PROBLEMS if name.rsplit(" ", maxsplit=1)[-1] not in end.err] == []
+
+
+@pytest.mark.parametrize("problem", ["MUX_WEBHOOK_SECRET", "AWS_BUCKET_NAME"])
+async def test_check_fails_in_development_too_on_half_a_vendor(problem: str, tmp_path: Path) -> None:
+    """For `mambo serve` would not start either: is it the real one that is meant, or the stand-in?"""
+    end = await mambo("check", folder=tmp_path, environ=EVERYTHING | PROBLEMS[problem] | {"MAMBO_ENV": "development"})
+
+    [line] = end.err.splitlines()
+    assert end.code == 1
+    assert problem in line
+
+
+@pytest.mark.parametrize("problem", ["CORS_ORIGINS", "SECRET_KEY"])
+async def test_check_warns_in_development_and_succeeds(problem: str, tmp_path: Path) -> None:
+    end = await mambo("check", folder=tmp_path, environ=EVERYTHING | PROBLEMS[problem] | {"MAMBO_ENV": "development"})
+
+    assert end.code == 0
+    assert problem in end.err
+
+
+async def test_check_needs_nothing_and_makes_nothing_in_development(tmp_path: Path) -> None:
+    end = await mambo("check", folder=tmp_path)
+
+    assert (end.code, end.err) == (0, "")
+    assert files_in(tmp_path) == []
+
+
+async def test_check_says_what_stands_in_for_which_vendor_in_development(tmp_path: Path) -> None:
+    mux = {name: secret for name, secret in SECRETS.items() if name.startswith("MUX_")}
+
+    without, with_mux, production = await asyncio.gather(
+        mambo("check", folder=tmp_path),
+        mambo("check", folder=tmp_path, environ=mux),
+        mambo("check", folder=tmp_path, environ=PRODUCTION),
+    )
+
+    assert re.search(r"^Mux is not configured: `mambo serve` starts an emulator .*\.$", without.out, re.MULTILINE)
+    assert re.search(r"^R2 is not configured: `mambo serve` starts a local .*\.$", without.out, re.MULTILINE)
+    assert "Mux is not configured" not in with_mux.out
+    assert "R2 is not configured" in with_mux.out
+    assert "`mambo serve` starts" not in production.out
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MAMBO_ENV", "prodution"),
+        ("JWT_EXPIRATION_DAYS", "abc"),
+        ("JWT_ALGORITHM", "none"),
+        ("DATABASE_URL", "x:1"),
+        ("MUX_PLAYBACK_POLICY", "drm"),
+    ],
+)
+async def test_check_fails_on_a_value_that_cannot_be_used(variable: str, value: str, tmp_path: Path) -> None:
+    """In one sentence that names the variable."""
+    end = await mambo("check", folder=tmp_path, environ=EVERYTHING | {"MAMBO_ENV": "development"} | {variable: value})
+
+    assert end.code == 1
+    assert re.fullmatch(rf"Error: {variable} [^\n]*\.\n", end.err)
+
+
+ADDRESSES = {
+    "AWS_ENDPOINT_URL": [
+        ["https://acc.r2.cloudflarestorage.com", "http://storage.localhost:9000", "http://[::1]:9000/s3"],
+        ["r2.example", "storage:9000", "ftp://r2.example", "https://", "https://r2.example/pictures/", "http://a_b:9"],
+    ],
+    "R2_PUBLIC_DOMAIN": [
+        ["cdn.example", "cdn.example/pictures", "http://localhost:9001", "https://pub-1.r2.dev/"],
+        ["https://", "ftp://cdn.example", "cdn example", "https://me:pw@cdn.example", "https://cdn.example?v=1"],
+    ],
+    "MUX_API_URL": [
+        ["https://api.mux.com", "http://127.0.0.1:8001", "https://api.mux.com/"],
+        ["api.mux.com", "https:/api.mux.com", "https://api.mux.com:0", "https://api.mux.com#x", "http://[::1"],
+    ],
+}
+
+
+@pytest.mark.parametrize("variable", ADDRESSES)
+async def test_settings_take_addresses_that_can_be_called_and_refuse_others(variable: str) -> None:
+    """In the same sentence whatever the value; http is fine, for storages within a network."""
+    good, bad = ADDRESSES[variable]
+
+    taken = [told_of(EVERYTHING | {variable: address}) for address in good]
+    [sentence] = {told_of(EVERYTHING | {variable: address}) for address in bad}
+
+    assert set(taken) == {None}
+    assert re.fullmatch(rf"{variable} must be [^\n]*\.", sentence or "")
+
+
+def told_of(environ: dict[str, str]) -> str | None:
+    """Why the settings are refused; None if they are not."""
+    try:
+        load_settings(environ)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+async def test_production_sends_muxs_token_over_tls_only() -> None:
+    """Unless it does not leave the machine."""
+    with pytest.raises(SettingsError, match=r"^MUX_API_URL must be https: [^.]*\.$"):
+        load_settings(EVERYTHING | {"MUX_API_URL": "http://mux.example:8001"})
+
+
+async def test_settings_come_from_the_environment_and_then_from_dotenv(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "JWT_EXPIRATION_DAYS=3\nJWT_ALGORITHM=HS512\nCORS_ORIGINS='*'\nAWS_BUCKET_NAME=pictures\n"
+    )
+
+    end = await mambo("check", folder=tmp_path, environ={"JWT_EXPIRATION_DAYS": "5", "AWS_BUCKET_NAME": ""})
+
+    shown = dict(line.split(maxsplit=1) for line in end.out.splitlines() if re.match(r"[A-Z][A-Z0-9_]+ ", line))
+    assert end.code == 0
+    assert (shown["JWT_EXPIRATION_DAYS"], shown["JWT_ALGORITHM"]) == ("5", "HS512")
+    assert shown["AWS_BUCKET_NAME"] == "-"
+    assert "CORS_ORIGINS" in end.err
+
+
+async def test_an_options_variable_is_read_from_dotenv_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAMBO_DATA_DIR=elsewhere\n")
+
+    end = await mambo("check", folder=tmp_path)
+
+    assert "embedded PostgreSQL in elsewhere" in end.out
+
+
+# The database
+
+
+async def test_two_upgrades_at_once_of_an_empty_database_both_succeed(
+    make_database: Callable[[str], Any], database_url: str, tmp_path: Path
+) -> None:
+    environ = {"DATABASE_URL": await make_database("two_upgrades")}
+
+    ends = await asyncio.gather(*(mambo("db", "upgrade", folder=tmp_path, environ=environ) for _ in range(2)))
+
+    assert [(end.code, end.err) for end in ends] == [(0, "")] * 2
+    assert await query(environ["DATABASE_URL"], TABLES) == await query(database_url, TABLES)
+
+
+async def test_a_database_goes_down_to_empty_and_up_again(make_database: Callable[[str], Any], tmp_path: Path) -> None:
+    """Below the first migration nothing of ours is left, neither table nor function."""
+    url: str = await make_database("down_and_up")
+    await run_alembic(alembic.upgrade, url, "head")
+    up = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
+
+    end = await mambo("db", "downgrade", "base", folder=tmp_path, environ={"DATABASE_URL": url})
+    down = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
+    again = await mambo("db", "upgrade", folder=tmp_path, environ={"DATABASE_URL": url})
+    up_again = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
+
+    assert [(end.code, end.err), (again.code, again.err)] == [(0, "")] * 2
+    assert down == [[("alembic_version",)], []]
+    assert up_again == up
+
+
+async def test_a_migrated_database_is_at_the_head_and_matches_the_models(database_url: str, tmp_path: Path) -> None:
+    current, check = await asyncio.gather(
+        *(mambo("db", word, folder=tmp_path, environ={"DATABASE_URL": database_url}) for word in ("current", "check"))
+    )
+
+    assert (current.code, check.code) == (0, 0)
+    assert re.fullmatch(r"[0-9a-f]{12} \(head\)\n", current.out)

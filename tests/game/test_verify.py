@@ -1,0 +1,186 @@
+"""`mambo game verify` and `rebuild`: what differs from the ledger is told and mended, beside payments."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from alembic import command as alembic
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from cli.test_serve import Finished, mambo, query
+from conftest import START, run_alembic
+from factories import School
+from game.test_ledger import MONDAY, pay, total_of, weeks_of
+from mambo.auditing import BATCH, differences
+from mambo.game.models import XpKind
+from mambo.game.repository import Difference, LedgerRepository
+from mambo.users.repository import ProfileRepository
+
+WRONG = {
+    "a total": "UPDATE user_profile SET xp = 70",
+    "since when": "UPDATE user_profile SET xp_reached_at = NULL",
+    "a week": "UPDATE weekly_xp SET xp = 70",
+    "since when in a week": "UPDATE weekly_xp SET reached_at = reached_at + interval '1 microsecond'",
+    "a missing week": "DELETE FROM weekly_xp",
+    "a week without payments": "INSERT INTO weekly_xp SELECT user_id, week + 7, 0, reached_at FROM weekly_xp",
+}
+
+
+async def spoil(engine: AsyncEngine, statement: str) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(sa.text(statement))
+
+
+async def all_differences(engine: AsyncEngine, *, is_rebuilt: bool = False, batch: int = BATCH) -> list[Difference]:
+    sessions = async_sessionmaker(engine, expire_on_commit=False)
+    return [one async for _, wrong in differences(sessions, is_rebuilt=is_rebuilt, batch=batch) for one in wrong]
+
+
+async def run(command: str, *options: str, url: str, folder: Path) -> Finished:
+    return await mambo("game", command, *options, folder=folder, environ={"DATABASE_URL": url})
+
+
+@pytest.mark.parametrize("statement", WRONG.values(), ids=WRONG)
+async def test_what_differs_is_found_and_mended(school: School, engine: AsyncEngine, statement: str) -> None:
+    """One difference; none is left when it is rebuilt, and the rows are those of before."""
+    ana = await school.person()
+    await pay(school, ana, 50, MONDAY)
+    before = await total_of(school, ana), await weeks_of(school, ana)
+    await spoil(engine, statement)
+
+    found = await all_differences(engine)
+    mended = await all_differences(engine, is_rebuilt=True)
+
+    assert len(found) == 1
+    assert mended == found
+    assert await all_differences(engine) == []
+    assert (await total_of(school, ana), await weeks_of(school, ana)) == before
+
+
+async def test_everyone_is_compared_batch_by_batch(school: School, engine: AsyncEngine) -> None:
+    """Also those of a batch that is not full."""
+    people = [await school.person(xp=10) for _ in range(5)]
+
+    found = await all_differences(engine, batch=2)
+
+    assert [one.user_id for one in found] == [someone.user_id for someone in people]
+
+
+async def test_a_payment_that_a_rebuild_meets_is_not_lost(school: School, engine: AsyncEngine) -> None:
+    """The rebuild waits for its commit, and looks at the ledger after that."""
+    ana = await school.person(xp=10)
+    async with AsyncSession(engine) as payer, payer.begin():
+        await LedgerRepository(payer).pay(ana.user_id, XpKind.LESSON, uuid4(), 50, START)
+        rebuilding = asyncio.create_task(all_differences(engine, is_rebuilt=True))
+        await someone_waits(payer, rebuilding)
+
+    [mended] = await rebuilding
+
+    assert (mended.xp, mended.ledger_xp) == (60, 50)
+    assert (await total_of(school, ana))[0] == 50
+    await school.check_xp()
+
+
+async def test_payments_and_rebuilds_at_once_add_up(school: School, engine: AsyncEngine) -> None:
+    people = [await school.person(xp=10) for _ in range(5)]
+
+    async def pay_everyone() -> None:
+        for hours in range(10):
+            for someone in people:
+                await pay(school, someone, 7, START + timedelta(hours=hours))
+
+    async def rebuild_often() -> None:
+        for _ in range(5):
+            await all_differences(engine, is_rebuilt=True, batch=2)
+
+    await asyncio.gather(pay_everyone(), pay_everyone(), rebuild_often(), rebuild_often())
+
+    await school.check_xp()
+    assert {(await total_of(school, someone))[0] for someone in people} == {2 * 10 * 7}
+
+
+async def someone_waits(session: AsyncSession, task: asyncio.Task[Any]) -> None:
+    """Until the task waits for a lock that the session's transaction holds."""
+    while not await session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+        assert not task.done()
+
+
+async def test_whoever_holds_the_profile_may_pay_what_another_waits_to_pay(school: School, engine: AsyncEngine) -> None:
+    """A payment waits for the profile and holds nothing of the ledger meanwhile: there is no deadlock."""
+    ana, source_id = await school.person(), uuid4()
+    async with AsyncSession(engine) as holder, holder.begin():
+        await ProfileRepository(holder).lock(ana.user_id)
+        other = asyncio.create_task(pay(school, ana, 50, source_id=source_id))
+        await someone_waits(holder, other)
+
+        paid = await LedgerRepository(holder).pay(ana.user_id, XpKind.LESSON, source_id, 50, START)
+
+    assert (paid, await other) == (True, False)
+    await school.check_xp()
+
+
+async def test_the_command_tells_each_difference_and_fails(
+    school: School, engine: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    ana = await school.person()
+    await pay(school, ana, 50, MONDAY)
+    await spoil(engine, "UPDATE user_profile SET xp = 70")
+
+    end = await run("verify", url=database_url, folder=tmp_path)
+
+    since = "since 2026-03-02T00:00:00.000000Z"
+    assert end.code == 1
+    assert end.out == f"User {ana.user_id}: the total is 70 XP {since}, and the ledger says 50 XP {since}.\n"
+    assert end.err == "Error: What differs from the ledger: 1. `mambo game rebuild` corrects it.\n"
+
+
+async def test_the_command_mends_when_it_is_told_to(
+    school: School, engine: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    """Asked without a terminal, nobody says yes."""
+    ana = await school.person()
+    await pay(school, ana, 50, MONDAY)
+    await spoil(engine, "DELETE FROM weekly_xp")
+
+    unasked = await run("rebuild", url=database_url, folder=tmp_path)
+    rebuilt = await run("rebuild", "--yes", url=database_url, folder=tmp_path)
+    verified = await run("verify", url=database_url, folder=tmp_path)
+
+    assert (unasked.code, "Aborted!" in unasked.err) == (1, True)
+    assert (rebuilt.code, rebuilt.out.splitlines()[-1]) == (0, "Corrected: 1.")
+    assert (verified.code, verified.out, verified.err) == (0, "Everyone's XP is what the ledger says.\n", "")
+
+
+EARNED = """
+    INSERT INTO users (id, email, password_hash, first_name, last_name, role, is_active)
+    SELECT gen_random_uuid(), 'p' || n || '@example.com', '-', 'Ana', 'Ruiz', 'user', true FROM generate_series(0, 5) n;
+    INSERT INTO xp_event (id, user_id, kind, source_id, amount, at)
+    SELECT gen_random_uuid(), id, 'lesson', gen_random_uuid(), n,
+           '2026-03-02T00:00:00Z'::timestamptz - n * interval '27 hours'
+    FROM users, generate_series(0, 30) n WHERE email <> 'p0@example.com';
+    INSERT INTO user_profile (user_id, xp, timezone, show_on_leaderboard)
+    SELECT id, coalesce((SELECT sum(amount) FROM xp_event WHERE user_id = users.id), 0), 'UTC', true FROM users
+"""
+
+
+async def test_the_migration_adds_what_the_ledger_says(make_database: Callable[[str], Any], tmp_path: Path) -> None:
+    """For learners of before, with XP of several weeks and without any."""
+    url = await make_database("with_learners_of_before")
+    await run_alembic(alembic.upgrade, url, "8e3a61d0c5f2")
+    await run_alembic(alembic.downgrade, url, "-1")
+    engine = create_async_engine(url)
+    for statement in EARNED.split(";"):
+        await spoil(engine, statement)
+    await engine.dispose()
+
+    await run_alembic(alembic.upgrade, url, "head")
+
+    verified = await run("verify", url=url, folder=tmp_path)
+    assert (verified.code, verified.out) == (0, "Everyone's XP is what the ledger says.\n")
+    [(weeks,)] = await query(url, "SELECT count(*) FROM weekly_xp")
+    assert weeks > 5 * 4

@@ -1,0 +1,133 @@
+"""An SMTP server on loopback, and an app that sends its e-mails to it."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any, cast
+
+import pytest
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from asgi_lifespan import LifespanManager
+from litestar import Litestar
+from msgspec.structs import replace
+
+from conftest import TurnableClock
+from mambo.app import create_app
+from mambo.settings import Settings
+
+LINK = re.compile(r"^https://app\.mambo\.example/([a-z-]+)\?token=([A-Za-z0-9_-]{43})$", re.MULTILINE)
+
+
+class MailServer:
+    """What an SMTP server on loopback does with the mail that comes; `answers` are its replies to RCPT and DATA."""
+
+    def __init__(self, *, username: str | None = None, password: str | None = None) -> None:
+        self.url = ""
+        self.is_tls_from_start = False
+        self.username, self.password = username, password
+        self.rcpt_answer = self.data_answer = "250 fine"
+        self.senders: list[str] = []
+        self.logins: list[tuple[str, str, bool]] = []
+        self.most_at_once = self._at_once = 0
+        self.arrived: asyncio.Queue[tuple[list[str], EmailMessage]] = asyncio.Queue()
+        self.at_work = asyncio.Semaphore(0)
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+
+    async def handle_RCPT(self, _: Any, __: Any, envelope: Envelope, address: str, ___: Any) -> str:  # noqa: N802
+        envelope.rcpt_tos.append(address)
+        return self.rcpt_answer
+
+    async def handle_DATA(self, _: Any, __: Any, envelope: Envelope) -> str:  # noqa: N802
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        self.at_work.release()
+        await self.may_go_on.wait()
+        self._at_once -= 1
+        message = message_from_bytes(cast("bytes", envelope.content), policy=default)
+        self.senders.append(envelope.mail_from or "")
+        self.arrived.put_nowait((envelope.rcpt_tos, message))
+        return self.data_answer
+
+    def authenticate(self, _: Any, session: Session, __: Any, ___: str, given: LoginPassword) -> AuthResult:
+        login, password = given.login.decode(), given.password.decode()
+        self.logins.append((login, password, self.is_tls_from_start or session.ssl is not None))
+        return AuthResult(success=(login, password) == (self.username, self.password), handled=False)
+
+    async def link_to(self, page: str, email: str) -> str:
+        """The token in the next mail to the address that leads to the page; other mail is thrown away."""
+        while True:
+            recipients, message = await self.arrived.get()
+            found = LINK.search(text_of(message))
+            if recipients == [email] and found is not None and found[1] == page:
+                return found[2]
+
+
+def text_of(message: EmailMessage, kind: str = "plain") -> str:
+    """One of the two versions of a mail."""
+    body = message.get_body((kind,))
+    assert body is not None
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+@asynccontextmanager
+async def serving(
+    server: MailServer, *, tls: ssl.SSLContext | None = None, at_once: bool = False
+) -> AsyncIterator[None]:
+    """Run the server; with `tls` it offers STARTTLS, or speaks TLS at once."""
+
+    def connection() -> SMTP:
+        return SMTP(
+            server,
+            hostname="mail.example",
+            tls_context=None if at_once else tls,
+            authenticator=server.authenticate if server.username else None,
+            auth_require_tls=False,
+            loop=asyncio.get_running_loop(),
+        )
+
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(connection, "127.0.0.1", 0, ssl=tls if at_once else None)
+    server.url = f"smtp{'s' if at_once else ''}://localhost:{listener.sockets[0].getsockname()[1]}"
+    server.is_tls_from_start = at_once
+    async with listener:
+        yield
+
+
+@pytest.fixture(scope="session")
+async def mail_server() -> AsyncIterator[MailServer]:
+    server = MailServer()
+    async with serving(server):
+        yield server
+
+
+@pytest.fixture
+def mailbox(mail_server: MailServer) -> MailServer:
+    """The app's mail server, without what came before."""
+    while not mail_server.arrived.empty():
+        mail_server.arrived.get_nowait()
+    mail_server.rcpt_answer = mail_server.data_answer = "250 fine"
+    return mail_server
+
+
+@pytest.fixture(scope="session")
+def mail_settings(base_settings: Settings, mail_server: MailServer) -> Settings:
+    return replace(
+        base_settings,
+        smtp_url=mail_server.url,
+        mail_from="Mambo <school@mambo.example>",
+        web_url="https://app.mambo.example",
+    )
+
+
+@pytest.fixture(scope="session")
+async def mail_app(mail_settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
+    """An app of its own: the suite's has no mail server."""
+    app = create_app(mail_settings, clock=clock, upkeep_seconds=None, memory_seconds=0)
+    async with LifespanManager(app):  # type: ignore[arg-type]
+        yield app
