@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from factories import School
-from mambo.catalogue.snapshot import Catalogue
+from mambo.catalogue.service import CatalogueService
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ async def test_a_bug_is_500_and_tells_nothing(
 ) -> None:
     """The answer holds the request id and no word of the exception."""
 
-    def fail(_: object) -> None:
+    async def fail(_: object) -> None:
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr(Catalogue, "fresh", fail)
+    monkeypatch.setattr(CatalogueService, "get_worlds", fail)
 
     response = await client.get("/api/courses/worlds", headers={"X-Request-Id": "my-own-id-1"})
 
