@@ -23,7 +23,7 @@ from mambo.auth.repository import SessionRepository
 from mambo.auth.schemas import NewPassword, Registration
 from mambo.auth.service import normalized
 from mambo.clock import utc_now
-from mambo.database.errors import as_mambo_error
+from mambo.database.errors import translate_database_error
 from mambo.database.session import create_engine
 from mambo.errors import Conflict, MamboError, NotFound
 from mambo.users.models import User
@@ -127,7 +127,11 @@ def run(data_dir: Path, work: Callable[[Registry], Awaitable[T]]) -> T:
         try:
             return asyncio.run(in_transaction(url, work))
         except (MamboError, msgspec.ValidationError, DBAPIError) as error:
-            known = as_mambo_error(error) if isinstance(error, DBAPIError) else error_handlers.as_mambo_error(error, {})
+            known = (
+                translate_database_error(error)
+                if isinstance(error, DBAPIError)
+                else error_handlers.translate_exception(error, {})
+            )
             if known is None:
                 raise
             raise click.ClickException(sentence(known)) from None

@@ -1,4 +1,4 @@
-"""What can go wrong, as nouns, and the one place that turns it into a response (RFC 9457 problem details).
+"""The errors of the application. `web.error_handlers` turns each into a problem document.
 
 MamboError 500
 ├── MalformedRequest 400
@@ -20,7 +20,7 @@ from msgspec import Struct
 
 
 class FieldProblem(Struct, frozen=True):
-    """What is wrong with one field of a body or one parameter."""
+    """What is wrong with one field of a body or one parameter: `message` follows the field's name in a sentence."""
 
     field: str
     message: str
@@ -28,7 +28,7 @@ class FieldProblem(Struct, frozen=True):
 
 
 class MamboError(Exception):
-    """A request cannot be served; `detail` is one sentence that says what to do."""
+    """The base of all errors. `detail` is a sentence for a person, which says what to do."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
@@ -42,13 +42,13 @@ class MamboError(Exception):
 
 
 class MalformedRequest(MamboError):
-    """The request cannot be read at all."""
+    """The request cannot be parsed."""
 
     status, code = 400, "malformed_request"
 
 
 class NotSignedIn(MamboError):
-    """No credentials, or none that count."""
+    """There are no valid credentials."""
 
     status, code = 401, "not_signed_in"
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
@@ -58,13 +58,13 @@ class NotSignedIn(MamboError):
 
 
 class NotAllowed(MamboError):
-    """The person is known, and may not do this."""
+    """The person is signed in, and may not do this."""
 
     status, code = 403, "not_allowed"
 
 
 class NotFound(MamboError):
-    """Absent, or not this person's to see: the two look the same."""
+    """The object does not exist, or this person may not see it; a client cannot tell which."""
 
     status, code = 404, "not_found"
 
@@ -73,13 +73,13 @@ class NotFound(MamboError):
 
 
 class Conflict(MamboError):
-    """The request is fine by itself and contradicts what is stored."""
+    """The request is valid, and contradicts what is stored."""
 
     status, code = 409, "conflict"
 
 
 class WrongMediaType(MamboError):
-    """The body is of a type that is not read here."""
+    """The media type of the body is not supported."""
 
     status, code = 415, "wrong_media_type"
 
@@ -91,18 +91,18 @@ class Invalid(MamboError):
 
     @classmethod
     def field(cls, field: str, message: str, code: str = "invalid_value") -> "Invalid":
-        """One field is wrong: `message` completes a sentence that begins with its name."""
+        """Return the error of one field; `message` completes a sentence that begins with the field's name."""
         return cls(f"{field} {message}.", errors=[FieldProblem(field, message, code)])
 
 
 class TooMany(MamboError):
-    """A limit is reached; `retry_after` seconds later it is not, for a while."""
+    """A rate limit is reached; `window` and `retry_after` are in seconds."""
 
     status, code = 429, "too_many"
 
     def __init__(self, detail: str, *, policy: str, limit: int, window: int, retry_after: int) -> None:
         super().__init__(detail)
-        # The last two as in draft-ietf-httpapi-ratelimit-headers: quota and window, what is left and until when.
+        # The last two are those of draft-ietf-httpapi-ratelimit-headers: quota and window; remaining and seconds left.
         self.headers = {  # type: ignore[misc]
             "Retry-After": str(retry_after),
             "RateLimit-Policy": f'"{policy}";q={limit};w={window}',
@@ -111,13 +111,13 @@ class TooMany(MamboError):
 
 
 class DependencyFailed(MamboError):
-    """A service this one depends on refused, or answered what cannot be used."""
+    """A service that this one depends on refused the request, or returned something unusable."""
 
     status, code = 502, "dependency_failed"
 
 
 class Unavailable(MamboError):
-    """Something this service needs is missing or busy; trying again after `retry_after` seconds may help."""
+    """A service that this one depends on is missing or busy; a client may retry after `retry_after` seconds."""
 
     status, code = 503, "unavailable"
 
@@ -127,10 +127,11 @@ class Unavailable(MamboError):
 
 
 class DependencyTimedOut(MamboError):
-    """A service this one depends on did not answer in time."""
+    """A service that this one depends on did not respond in time."""
 
     status, code = 504, "dependency_timed_out"
 
 
 def invalid(problems: list[FieldProblem]) -> Invalid:
+    """Return one error for several fields."""
     return Invalid(" ".join(f"{problem.field} {problem.message}." for problem in problems), errors=problems)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mambo.adapters.cache import Cache, RedisCache
+from mambo.adapters.counters import RedisCounters
 from mambo.adapters.mail import FileMailer, Mailer, SmtpMailer
 from mambo.adapters.shared_results import SharedResults
 from mambo.adapters.storage import ImageStorage, R2ImageStorage
@@ -28,7 +29,7 @@ from mambo.catalogue.snapshot import Catalogue
 from mambo.clock import Clock
 from mambo.database.pool import Pool
 from mambo.database.session import Transactions, create_engine, provide_session
-from mambo.limits.repository import PostgresCounters, RedisCounters
+from mambo.limits.repository import PostgresCounters
 from mambo.limits.service import RateLimiter
 from mambo.settings import Settings
 from mambo.smtp_url import read_smtp_url

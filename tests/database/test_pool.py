@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from mambo.database.errors import NO_ANSWER, as_mambo_error
+from mambo.database.errors import CONNECTION_ERRORS, translate_database_error
 from mambo.database.pool import Pool
 from mambo.database.statements import Statement, param
 from mambo.settings import Settings
@@ -291,7 +291,7 @@ async def test_who_cannot_be_served_in_time_hears_of_it(pool: Pool, monkeypatch:
     assert waiting == ["TimeoutError"] * 3
     assert await outcomes(*asked) == ["answered"] * SIZE
     assert await outcomes(pool.fetch_one(ECHO, number=1)) == ["answered"]
-    assert isinstance(TimeoutError(), NO_ANSWER)
+    assert isinstance(TimeoutError(), CONNECTION_ERRORS)
 
 
 # Statements
@@ -377,4 +377,4 @@ async def test_a_pool_that_nobody_asks_connects_to_nothing(onlooker: Onlooker) -
 def test_what_the_pool_raises_is_known_to_the_app() -> None:
     """As an answer of 503, and not of 500."""
     for error in (asyncpg.ConnectionDoesNotExistError(), asyncpg.InterfaceError("closed"), TimeoutError()):
-        assert as_mambo_error(error) is not None
+        assert translate_database_error(error) is not None

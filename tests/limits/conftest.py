@@ -8,7 +8,8 @@ from litestar import Litestar
 from conftest import TurnableClock
 from factories import School
 from mambo.adapters.cache import Cache
-from mambo.limits.repository import Counters, PostgresCounters, RedisCounters
+from mambo.adapters.counters import Counters, RedisCounters
+from mambo.limits.repository import PostgresCounters
 from mambo.limits.rules import rates
 from mambo.limits.service import RateLimiter
 

@@ -5,9 +5,10 @@ import sys
 from datetime import UTC, datetime
 
 from mambo.adapters.cache import RedisCache
+from mambo.adapters.counters import Counters, RedisCounters
 from mambo.database.pool import Pool
 from mambo.errors import TooMany
-from mambo.limits.repository import Counters, PostgresCounters, RedisCounters
+from mambo.limits.repository import PostgresCounters
 from mambo.limits.rules import SIGN_IN_ALL, rates
 from mambo.limits.service import RateLimiter
 from mambo.web.request_log import configure_logging

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from conftest import TurnableClock
+from mambo.adapters.counters import Counters
 from mambo.errors import NotSignedIn, TooMany, Unavailable
-from mambo.limits.repository import Counters
 from mambo.limits.rules import SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_ALL
 from mambo.limits.service import RateLimiter
 
@@ -150,6 +150,6 @@ async def test_what_is_forgiven_starts_from_nothing(limits: RateLimiter) -> None
     for _ in range(10):
         await fail(limits)
 
-    await limits.forgive(SIGN_IN_ACCOUNT, ANA)
+    await limits.clear(SIGN_IN_ACCOUNT, ANA)
 
     assert await succeed(limits)

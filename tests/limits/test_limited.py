@@ -19,7 +19,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from conftest import TurnableClock, check_envelope
 from factories import School
-from mambo.limits.repository import Counters
+from mambo.adapters.counters import Counters
 from mambo.limits.rules import PASSWORD, REFRESH, REGISTER, SIGN_IN_ALL
 from mambo.limits.service import RateLimiter, enforce_limit
 from mambo.web.error_handlers import on_error

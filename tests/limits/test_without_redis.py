@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mambo.adapters.cache import Cache, RedisCache
+from mambo.adapters.counters import Counters, RedisCounters
 from mambo.database.pool import Pool
 from mambo.errors import NotSignedIn, TooMany
-from mambo.limits.repository import Counters, PostgresCounters, RedisCounters
+from mambo.limits.repository import PostgresCounters
 from mambo.limits.rules import SIGN_IN_ACCOUNT, SIGN_IN_ALL
 from mambo.limits.service import RateLimiter, key_of
 from support.redis import RedisServer

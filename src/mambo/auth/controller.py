@@ -11,7 +11,6 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from mambo.auth.emails import EmailNotifier
-from mambo.auth.middleware import IGNORES_TOKEN
 from mambo.auth.schemas import Credentials, OAuth2Form, PasswordChange, Refresh, Registration, Session, Token
 from mambo.auth.service import (
     RefreshService,
@@ -24,7 +23,7 @@ from mambo.auth.service import (
 )
 from mambo.errors import WrongMediaType
 from mambo.limits.rules import PASSWORD, REGISTER
-from mambo.web.guards import open_to_anyone, requires_user
+from mambo.web.guards import IGNORES_TOKEN, open_to_anyone, requires_user
 from mambo.web.openapi import raises
 from mambo.web.principal import Principal
 

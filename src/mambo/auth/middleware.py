@@ -8,9 +8,8 @@ from mambo.auth.principals import PrincipalCache
 from mambo.auth.tokens import SIGN_IN_AGAIN
 from mambo.clock import Clock
 from mambo.errors import NotSignedIn
+from mambo.web.guards import IGNORES_TOKEN
 from mambo.web.principal import Principal
-
-IGNORES_TOKEN = "ignores_token"  # noqa: S105 - a route option, not a secret
 
 
 class AuthenticationMiddleware(ASGIMiddleware):

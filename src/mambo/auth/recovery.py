@@ -88,7 +88,7 @@ class RecoveryService:
         require_good_password("new_password", new_password, user.email)
         password_hash = await self.passwords.hash(new_password)
         # Counting may take a connection of its own, which nobody may wait for who holds one.
-        await self.limits.forgive(SIGN_IN_ACCOUNT, user.email)
+        await self.limits.clear(SIGN_IN_ACCOUNT, user.email)
         await self._use(TokenPurpose.RESET, token, password_hash=password_hash)
         await self.sessions.end_all(user.id)
         log.info("auth.password_reset", user_id=str(user.id))

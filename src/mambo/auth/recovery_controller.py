@@ -6,12 +6,11 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody
 
-from mambo.auth.middleware import IGNORES_TOKEN
 from mambo.auth.recovery import RecoveryService, provide_recovery_service
 from mambo.auth.schemas import ForgottenPassword, OnItsWay, PasswordReset, Verification
 from mambo.auth.service import provide_session_service
 from mambo.limits.rules import FORGOT_ADDRESS
-from mambo.web.guards import open_to_anyone, requires_user
+from mambo.web.guards import IGNORES_TOKEN, open_to_anyone, requires_user
 from mambo.web.openapi import raises
 from mambo.web.principal import Principal
 

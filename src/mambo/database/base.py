@@ -23,13 +23,13 @@ metadata = orm_registry.metadata
 
 
 class Base(CommonTableAttributes, AdvancedDeclarativeBase):
-    """Every table. A constraint's `info["problem"]` is the sentence for the person who runs into it."""
+    """The base of every model. `info["problem"]` of a constraint is the `detail` of the 409 when it is violated."""
 
     __abstract__ = True
 
 
 class Identified(Base):
-    """A table keyed by a UUIDv7 of ours, so that rows insert in batches and sort by age."""
+    """A table with a UUIDv7 primary key, made here so that rows insert in batches, and ordered by age."""
 
     __abstract__ = True
 
@@ -41,7 +41,10 @@ ModelT = TypeVar("ModelT", bound=Base)
 
 
 def one_of(enum: type[Enum], *, name: str | None = None) -> sa.Enum:
-    """A text column that holds the values of `enum`, checked by the database."""
+    """Return the type of a text column that holds values of `enum`, with a check constraint.
+
+    `name` is that of the constraint, if it is not the class name.
+    """
     return sa.Enum(
         enum,
         native_enum=False,

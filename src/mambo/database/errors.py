@@ -1,4 +1,4 @@
-"""Translates driver errors into the errors that a client sees."""
+"""Translates errors of the database into errors of the application."""
 
 from functools import cache
 from typing import cast
@@ -11,16 +11,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from mambo.database.base import metadata
 from mambo.errors import Conflict, Invalid, MamboError, Unavailable
 
-NO_ANSWER = (OSError, PoolTimeoutError, asyncpg.InterfaceError)
-DATABASE_ERRORS = (DBAPIError, asyncpg.PostgresError, *NO_ANSWER)
+CONNECTION_ERRORS = (OSError, PoolTimeoutError, asyncpg.InterfaceError)
+DATABASE_ERRORS = (DBAPIError, asyncpg.PostgresError, *CONNECTION_ERRORS)
 
 
-def as_mambo_error(error: Exception) -> MamboError | None:
-    """Say what a database error means to a person: never the driver's message; None for a bug."""
+def translate_database_error(error: Exception) -> MamboError | None:
+    """Return the error that a database error means to the client, without the driver's message; None for a bug."""
     driver_error = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
     state = getattr(driver_error, "sqlstate", None) or ""
     is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if is_lost or isinstance(error, NO_ANSWER) or state[:2] in {"08", "53", "57"}:
+    if is_lost or isinstance(error, CONNECTION_ERRORS) or state[:2] in {"08", "53", "57"}:
         return Unavailable("The database does not answer. Try again in a moment.")
     if state in {"40001", "40P01", "55P03"}:
         return Unavailable("Someone changed the same thing at the same moment. Try again.")
@@ -34,7 +34,7 @@ def as_mambo_error(error: Exception) -> MamboError | None:
 
 @cache
 def problems_by_constraint() -> dict[str, str]:
-    """Each named constraint or index that carries a sentence, with it."""
+    """Return the sentence of each constraint and index that has one (`info["problem"]`), by name."""
     return {
         str(named.name): named.info["problem"]
         for table in metadata.tables.values()

@@ -6,7 +6,7 @@ from alembic.config import Config
 
 
 def alembic_config(url: str) -> Config:
-    """Alembic's configuration for our migrations, which lie in the package once installed and beside `src` before."""
+    """Return Alembic's configuration; the migrations are in the installed package, or beside `src` in a checkout."""
     package = Path(__file__).parents[1]
     folder = next(path for path in (package / "migrations", package.parents[1] / "migrations") if path.is_dir())
     config = Config(folder / "alembic.ini")

@@ -1,4 +1,4 @@
-"""Core statements, compiled once."""
+"""SQLAlchemy Core statements that are compiled once, when a module is imported."""
 
 from typing import Any, TypeVar, cast
 
@@ -13,19 +13,24 @@ DIALECT: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
 
 def param(name: str, kind: sa.types.TypeEngine[T]) -> sa.BindParameter[T]:
-    """A value of a `Statement` that is named with each call."""
+    """Return a parameter of a `Statement`, whose value is given with each call."""
     return sa.bindparam(name, type_=kind, required=False)
 
 
 class Statement:
-    """A Core statement, compiled once, for a `Pool`; what goes in and out is asyncpg's, such as a text for an enum."""
+    """A statement for a `Pool`: its values and rows have asyncpg's types, such as text for an enum."""
 
     def __init__(self, statement: ClauseElement) -> None:
         compiled = cast("SQLCompiler", statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True}))
         self.sql = str(compiled)
-        # A constant has its value here, and what is given with each call has none.
+        # A literal has its value here; a parameter has None.
         self._arguments = [(name, compiled.params[name]) for name in compiled.positiontup or ()]
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
-        """The arguments in the order of the SQL; KeyError when one is missing."""
+        """Return the arguments in the order of the SQL.
+
+        Raises:
+            KeyError: a parameter has no value.
+
+        """
         return [values[name] if constant is None else constant for name, constant in self._arguments]

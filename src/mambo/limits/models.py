@@ -1,4 +1,4 @@
-"""Counts, where there is no Redis."""
+"""Counters of rate limits, where there is no Redis."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,10 @@ from mambo.database.base import Base
 
 
 class RateCount(Base):
-    """How often within the window that ends at `ends_at` (milliseconds of Unix time); a crash may empty the table."""
+    """The count of the window that ends at `ends_at`, in milliseconds of Unix time.
+
+    The table is unlogged: a crash of PostgreSQL empties it.
+    """
 
     __tablename__ = "rate_count"
     __table_args__ = (sa.Index("ix_rate_count_ends_at", "ends_at"), {"prefixes": ["UNLOGGED"]})

@@ -1,4 +1,4 @@
-"""Every limit, in one table: how often, within what time, per what. Pure, and read by the settings."""
+"""Every rate limit in one table: how often, in which window, counted per what. The settings read it."""
 
 import enum
 import re
@@ -15,9 +15,9 @@ LONGEST_SECONDS = 30 * UNITS["day"]
 
 
 class Per(enum.Enum):
-    """What is counted apart."""
+    """What has a counter of its own."""
 
-    ACCOUNT = "account"  # the e-mail address that was sent, whether or not someone has it
+    ACCOUNT = "account"  # the e-mail address in the request, whether or not it has an account
     ADDRESS = "address"  # an IPv4 address, or the /64 of an IPv6 one
     SESSION = "session"
     USER = "user"
@@ -25,14 +25,19 @@ class Per(enum.Enum):
 
 
 class Rate(Struct, frozen=True):
-    """So many times within a window, which begins with the first."""
+    """A limit of `limit` calls in a window of `seconds`, which begins with the first call."""
 
     limit: int
     seconds: int
 
     @classmethod
     def parse(cls, text: str) -> "Rate":
-        """Read `10/5min` or `60/hour`; ValueError for anything else."""
+        """Parse `10/5min` or `60/hour`.
+
+        Raises:
+            ValueError: the text has another form, or a number is out of range.
+
+        """
         found = RATE.fullmatch(text.strip())
         rate = cls(int(found[1]), int(found[2] or 1) * UNITS[found[3]]) if found else cls(0, 0)
         if rate.limit < 1 or not 0 < rate.seconds <= LONGEST_SECONDS:
@@ -46,7 +51,7 @@ class Rate(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """One limit; `reason` is what whoever reaches it is told."""
+    """One limit; `reason` begins the sentence that a client gets beyond it."""
 
     name: str
     default: Rate
@@ -63,8 +68,8 @@ def rule(name: str, default: str, per: Per, reason: str) -> Rule:
     return Rule(name, Rate.parse(default), per, reason)
 
 
-# Signing in counts what fails: `Limits.attempt`. The order is that of asking, so that one address cannot use up a limit
-# of all.
+# Only failed sign-ins count: see `RateLimiter.attempt`. They are checked in this order, so that one address cannot use
+# up the limit of all.
 SIGN_IN_ADDRESS = rule("sign_in_address", "30/5min", Per.ADDRESS, "Too many sign-ins from your network failed.")
 SIGN_IN_ACCOUNT = rule("sign_in_account", "10/5min", Per.ACCOUNT, "Too many sign-ins to this account failed.")
 SIGN_IN_ALL = rule("sign_in_all", "1000/5min", Per.ALL, "Too many sign-ins failed, by anyone.")
@@ -77,9 +82,9 @@ VERIFY_ACCOUNT = rule("verify_account", "5/day", Per.ACCOUNT, "The confirmation 
 PRESIGN = rule("presign", "20/hour", Per.USER, "You uploaded many pictures.")
 VIDEO_UPLOAD = rule("video_upload", "200/hour", Per.USER, "You uploaded many videos.")
 COMMENT = rule("comment", "20/min", Per.USER, "You wrote many comments.")
-QUIZ = rule(
+QUIZ = rule(  # counted per learner and lesson
     "quiz", f"{QUIZ_ATTEMPTS_PER_HOUR}/hour", Per.USER, "You answered this quiz many times."
-)  # each lesson's apart
+)
 SUBMISSION_UPLOAD = rule("submission_upload", "10/day", Per.USER, "You uploaded many videos of yourself.")
 
 RULES = (
@@ -101,10 +106,10 @@ RULES = (
 
 
 def rates(environ: Mapping[str, str]) -> dict[str, Rate]:
-    """Every rule's rate by its setting: what the environment says, else the default.
+    """Return the rate of every rule by the name of its setting: the environment's, else the default.
 
     Raises:
-        ValueError: a rate cannot be read, or a LIMIT_ variable belongs to no rule; the message is a sentence.
+        ValueError: a rate cannot be parsed, or no rule has a LIMIT_ variable of this name; the message is a sentence.
 
     """
     found = {rule.setting: rule.default for rule in RULES}
@@ -123,7 +128,7 @@ def rates(environ: Mapping[str, str]) -> dict[str, Rate]:
 
 
 def in_words(seconds: int) -> str:
-    """A wait as a person says it, rounded up."""
+    """Return a number of seconds in words, rounded up: 90 is "2 minutes"."""
     name, unit = next((name, unit) for name, unit in WAITS if seconds >= 2 * unit or unit == 1)
     number = -(-seconds // unit)
     return f"{number} {name}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Holds callers to the limits: `limits.hit` in a service, `rate_limit=REGISTER` on a route."""
+"""Enforces the limits: `limiter.hit(...)` in a service, `rate_limit=REGISTER` on a route."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -9,84 +9,88 @@ from math import ceil
 from typing import Any
 
 import structlog
+from cachetools import LRUCache
 from litestar import Request
 
+from mambo.adapters.counters import Counters, CountersUnavailable, CountResult
 from mambo.clock import Clock
 from mambo.errors import NotSignedIn, TooMany
-from mambo.limits.repository import Counters, CountersUnavailable, CountResult, LocalCounters
 from mambo.limits.rules import Per, Rate, Rule, in_words
 from mambo.web.principal import Connection, principal_of
 
 log = structlog.get_logger(__name__)
 
 LOOPBACK = "loopback"
+KEPT = 10_000
 
 
 class RateLimiter:
-    """Counts callers in what the workers share, and by itself while that is gone.
+    """Counts calls in the counters that workers share, and in this process while those are unavailable.
 
-    `rates` are those of the settings; `lifts_loopback` spares whoever sits at this machine the limits per address.
+    `rates` are those of the settings, by name. With `lifts_loopback`, limits per address do not apply to this machine.
     """
 
     def __init__(self, shared: Counters, rates: Mapping[str, Rate], clock: Clock, *, lifts_loopback: bool) -> None:
-        self._shared, self._own = shared, LocalCounters()
+        self._shared, self._local = shared, LocalCounters()
         self._rates, self._clock, self._lifts_loopback = rates, clock, lifts_loopback
-        self._undecided: Counter[str] = Counter()
+        self._running: Counter[str] = Counter()  # attempts whose block has not ended
 
     async def hit(self, rule: Rule, name: str = "") -> None:
-        """Count one for whatever the rule counts per, such as an account's e-mail address.
+        """Count one call; `name` is what the rule counts per, such as an account's e-mail address.
 
         Raises:
-            TooMany: the limit is reached; this one does not count.
+            TooMany: the limit is reached; this call does not count.
 
         """
         await self._hit(rule, name)
 
-    async def forgive(self, rule: Rule, name: str = "") -> None:
-        """Start from nothing again."""
+    async def clear(self, rule: Rule, name: str = "") -> None:
+        """Set the count to zero."""
         await self._clear(key_of(rule, name))
 
     @asynccontextmanager
     async def attempt(self, *hits: tuple[Rule, str]) -> AsyncIterator[None]:
-        """Count only what fails, that is, raises NotSignedIn; what succeeds clears the account's count.
+        """Count a block only if it raises NotSignedIn; a block that succeeds clears the account's count.
 
-        All count until it is known, so that no number of attempts at once gets through. The rules are asked in order.
+        Every attempt counts while its block runs, so that no number of concurrent attempts exceeds a limit. The rules
+        are checked in order.
 
         Raises:
             TooMany: a limit is reached; this attempt does not count.
 
         """
-        held: list[tuple[Rule, str, int]] = []
+        taken: list[tuple[Rule, str, int]] = []
         try:
             for rule, name in hits:
-                if (taken := await self._hit(rule, name)) is not None:
-                    held.append((rule, key_of(rule, name), taken.ends))
-                    self._undecided[key_of(rule, name)] += 1
+                if (result := await self._hit(rule, name)) is not None:
+                    taken.append((rule, key_of(rule, name), result.ends))
+                    self._running[key_of(rule, name)] += 1
             yield
         except NotSignedIn:
             raise
         except Exception:
-            for _, key, ends in held:
+            for _, key, ends in taken:
                 await self._give_back(key, ends)
             raise
         else:
-            for rule, key, ends in held:
+            for rule, key, ends in taken:
                 await (self._clear(key) if rule.per is Per.ACCOUNT else self._give_back(key, ends))
         finally:
-            self._undecided -= Counter(key for _, key, _ in held)
+            self._running -= Counter(key for _, key, _ in taken)
 
     async def _hit(self, rule: Rule, name: str) -> CountResult | None:
         if self._lifts_loopback and rule.per is Per.ADDRESS and name == LOOPBACK:
             return None
         rate, key, now = self._rates[rule.setting], key_of(rule, name), round(self._clock().timestamp() * 1000)
+        window = rate.seconds * 1000
         try:
-            taken = await self._shared.take(key, rate, now)
-            self._own.note(key, taken)
+            result = await self._shared.take(key, limit=rate.limit, window=window, now=now)
+            self._local.remember(key, result)
         except CountersUnavailable:
-            taken = self._own.take(key, rate, now)
-        if not taken.is_allowed:
-            # Those that are still being decided may be given back at any moment.
-            wait = 1 if self._undecided[key] else max(ceil((taken.ends - now) / 1000), 1)
+            result = self._local.take(key, limit=rate.limit, window=window, now=now)
+        if not result.is_allowed:
+            # An attempt that is running may be given back at any moment.
+            wait = 1 if self._running[key] else max(ceil((result.ends - now) / 1000), 1)
             log.warning("limit reached", rule=rule.name)
             raise TooMany(
                 f"{rule.reason} Try again in {in_words(wait)}.",
@@ -95,25 +99,52 @@ class RateLimiter:
                 window=rate.seconds,
                 retry_after=wait,
             )
-        return taken
+        return result
 
     async def _give_back(self, key: str, ends: int) -> None:
-        self._own.give_back(key, ends)
+        self._local.give_back(key, ends)
         await self._try(self._shared.give_back(key, ends))
 
     async def _clear(self, key: str) -> None:
-        self._own.clear(key)
+        self._local.clear(key)
         await self._try(self._shared.clear(key))
 
     async def _try(self, change: Awaitable[None]) -> None:
         try:
             await change
         except CountersUnavailable:
-            log.warning("a limit stays counted until its window is over")
+            log.warning("a count could not be given back")
+
+
+class LocalCounters:
+    """The 10 000 counters that this process used last, for the time in which the shared ones are unavailable."""
+
+    def __init__(self) -> None:
+        self._kept: LRUCache[str, tuple[int, int]] = LRUCache(KEPT)
+
+    def remember(self, key: str, result: CountResult) -> None:
+        """Store what the shared counter returned."""
+        self._kept[key] = (result.count, result.ends)
+
+    def take(self, key: str, *, limit: int, window: int, now: int) -> CountResult:
+        count, ends = self._kept.get(key, (0, 0))
+        if not now < ends <= now + 2 * window:
+            count, ends = 0, now + window
+        is_allowed = count < limit
+        self._kept[key] = (count + is_allowed, ends)
+        return CountResult(is_allowed, count + is_allowed, ends)
+
+    def give_back(self, key: str, ends: int) -> None:
+        count, current = self._kept.get(key, (0, 0))
+        if current == ends and count > 0:
+            self._kept[key] = (count - 1, ends)
+
+    def clear(self, key: str) -> None:
+        self._kept.pop(key, None)
 
 
 def key_of(rule: Rule, name: str) -> str:
-    """The key of a count; it holds no address or e-mail, and is short whatever was sent."""
+    """Return the key of a counter: short, and without the address or e-mail address itself."""
     return f"{rule.name}:{blake2b(name.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
 
 
@@ -130,6 +161,12 @@ async def enforce_limit(limiter: RateLimiter, request: Request[Any, Any, Any]) -
 
 
 def name_of(per: Per, connection: Connection) -> str:
+    """Return what is counted per for this request.
+
+    Raises:
+        ValueError: the rule counts per account, which only the handler knows.
+
+    """
     match per:
         case Per.ADDRESS:
             return address_of(connection)
@@ -137,14 +174,17 @@ def name_of(per: Per, connection: Connection) -> str:
             return str(principal_of(connection).session_id)
         case Per.USER:
             return str(principal_of(connection).user_id)
-    return ""
+        case Per.ALL:
+            return ""
+        case Per.ACCOUNT:
+            raise ValueError(per)
 
 
 def address_of(connection: Connection) -> str:
-    """Whoever is at the other end: an IPv4 address, the /64 of an IPv6 one, or `loopback`.
+    """Return the client's IPv4 address, the /64 of its IPv6 address, or `loopback`.
 
-    Behind a proxy that is the client only if the operator names the proxy (FORWARDED_ALLOW_IPS): uvicorn then reads
-    its header, and nothing here ever does.
+    Behind a proxy this is the client's only if FORWARDED_ALLOW_IPS names the proxy: uvicorn then reads the proxy's
+    header. Nothing here reads one.
     """
     host = connection.client.host if connection.client else ""
     try:

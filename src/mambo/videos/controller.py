@@ -10,7 +10,7 @@ from mambo.adapters.mux_events import check_signature, read_event
 from mambo.settings import Settings
 from mambo.videos.schemas import Received
 from mambo.videos.service import WebhookService, provide_webhook_service
-from mambo.web.guards import open_to_anyone
+from mambo.web.guards import IGNORES_TOKEN, open_to_anyone
 from mambo.web.openapi import raises
 
 MAX_EVENT_BYTES = 256_000
@@ -20,7 +20,7 @@ MAX_EVENT_BYTES = 256_000
     ["/api/mux/webhook", "/api/webhook"],
     tags=["Video"],
     guards=[open_to_anyone],
-    opt={"ignores_token": True},
+    opt={IGNORES_TOKEN: True},
     dependencies={"inbox": Provide(provide_webhook_service)},
     request_max_body_size=MAX_EVENT_BYTES,
     status_code=200,

@@ -13,10 +13,8 @@ from litestar.response import File
 from litestar.serialization import encode_json
 
 from mambo.errors import NotFound
-from mambo.web.guards import open_to_anyone
+from mambo.web.guards import IGNORES_TOKEN, open_to_anyone
 from mambo.web.openapi import describe_api
-
-# --- The pages ---
 
 START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#docs', deepLinking: true, persistAuthorization: true})"
 ASSETS = {
@@ -45,10 +43,10 @@ PAGE_POLICY = ResponseHeader(
 
 
 def documentation_routes() -> list[Any]:
-    """`/openapi.json`, `/docs` (Swagger UI), `/redoc` (ReDoc) and their files."""
+    """Return the routes of `/openapi.json`, `/docs` (Swagger UI), `/redoc` (ReDoc) and their static files."""
     page: dict[str, Any] = {
         "guards": [open_to_anyone],
-        "opt": {"ignores_token": True},
+        "opt": {IGNORES_TOKEN: True},
         "include_in_schema": False,
         "sync_to_thread": False,
     }

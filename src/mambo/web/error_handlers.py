@@ -1,4 +1,4 @@
-"""Turns every exception into a problem document (RFC 9457)."""
+"""Exception handlers: every error becomes a problem document (RFC 9457)."""
 
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from mambo.database import errors as database_errors
+from mambo.database.errors import translate_database_error
 from mambo.errors import FieldProblem, MalformedRequest, MamboError, WrongMediaType, invalid
 from mambo.web.validation import ABSENT_BODY, describe, is_body_required
 
@@ -20,7 +20,7 @@ PROBLEM_JSON = "application/problem+json"
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a request failed; `detail` is a sentence for the person, `code` a stable word for the program."""
+    """Why a request failed: `detail` is a sentence for a person, `code` a stable word for a program."""
 
     type: str
     title: str
@@ -32,10 +32,10 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Answer any exception; what nobody foresaw is logged with its traceback and tells the client nothing."""
+    """Return the response to an exception; an unexpected one is logged with its traceback and is a plain 500."""
     handler = request.scope.get("route_handler")
     parameters = handler.parsed_fn_signature.parameters if isinstance(handler, HTTPRouteHandler) else {}
-    known = as_mambo_error(error, {name: parameter.annotation for name, parameter in parameters.items()})
+    known = translate_exception(error, {name: parameter.annotation for name, parameter in parameters.items()})
     if known is None:
         log.error("unexpected error", exc_info=error)
         known = MamboError("Something went wrong on our side. Try again; if it stays, report the request id.")
@@ -56,10 +56,10 @@ def problem_response(request: Request[Any, Any, Any], error: MamboError) -> Resp
 
 
 async def require_json(request: Request[Any, Any, Any]) -> None:
-    """Refuse a body that says it is something else than JSON where JSON is read.
+    """Check the media type of a body that is read as JSON.
 
     Raises:
-        WrongMediaType: the body's type is named and is not JSON.
+        WrongMediaType: the Content-Type header names another media type.
 
     """
     if "data" not in request.route_handler.parsed_fn_signature.parameters:
@@ -69,18 +69,21 @@ async def require_json(request: Request[Any, Any, Any]) -> None:
         raise WrongMediaType(f"This address reads application/json, not {media_type}: set the Content-Type header.")
 
 
-def as_mambo_error(error: Exception, annotations: dict[str, Any]) -> MamboError | None:
-    """Translate what Litestar, msgspec and Python raise; None for a bug."""
+def translate_exception(error: Exception, annotations: dict[str, Any]) -> MamboError | None:
+    """Return the error that an exception of Litestar, msgspec or Python means to the client; None for a bug.
+
+    `annotations` are those of the handler's parameters.
+    """
     match error:
         case MamboError():
             return error
         case ValidationException(extra=[_, *_] as extra):
-            # Litestar drops the path into a body that is a list; msgspec's own message still has it.
+            # Litestar drops the path into a body that is a list; msgspec's message has it.
             _, _, in_list = str(error.__cause__).partition(" - at `$.data[")
             path = f"data.[{in_list.rstrip('`')}" if in_list else None
-            # It also reports an absent body that may be absent, where a parameter is wrong.
-            told = [problem for problem in extra if problem["message"] != ABSENT_BODY or is_body_required(annotations)]
-            return invalid([describe(path or p.get("key", ""), p["message"], annotations) for p in told])
+            # Beside a wrong parameter it also reports an absent body where the body is optional.
+            problems = [p for p in extra if p["message"] != ABSENT_BODY or is_body_required(annotations)]
+            return invalid([describe(path or p.get("key", ""), p["message"], annotations) for p in problems])
         case msgspec.ValidationError():
             message, _, path = str(error).partition(" - at `$")
             return invalid([describe(path.strip(".`"), message, annotations)])
@@ -105,6 +108,6 @@ def from_http_exception(error: HTTPException) -> MamboError:
 
 
 def on_database_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Answer what the database or the way to it raised."""
-    known = database_errors.as_mambo_error(error)
+    """Return the response to an error of the database, or of the connection to it."""
+    known = translate_database_error(error)
     return problem_response(request, known) if known else on_error(request, error)

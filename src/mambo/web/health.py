@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it is ready to work."""
+"""`/health`: whether the process runs, and whether it is ready to serve."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from mambo.database.errors import DATABASE_ERRORS
 from mambo.database.pool import Pool
 from mambo.database.statements import Statement
 from mambo.errors import Unavailable
-from mambo.web.guards import open_to_anyone
+from mambo.web.guards import IGNORES_TOKEN, open_to_anyone
 from mambo.web.openapi import raises
 
 READY_SECONDS = 2
@@ -19,13 +19,13 @@ PING = Statement(sa.select(1))
 
 
 class Health(Struct):
-    """A word on how the service is."""
+    """The state of the service in one word."""
 
     status: str
 
 
 class Welcome(Struct):
-    """Where to go from the root."""
+    """Where the documentation is."""
 
     name: str
     docs: str
@@ -35,21 +35,21 @@ class Welcome(Struct):
 class HealthController(Controller):
     tags = ("Service",)
     guards = (open_to_anyone,)
-    opt = {"ignores_token": True}
+    opt = {IGNORES_TOKEN: True}
 
     @get("/", sync_to_thread=False)
     def welcome(self) -> Welcome:
-        """Where to find the documentation."""
+        """Return where the documentation is."""
         return Welcome(name="Mambo", docs="/docs", openapi="/openapi.json")
 
     @get(["/health", "/health/live"], sync_to_thread=False)
     def health(self) -> Health:
-        """The process answers."""
+        """Check that the process runs."""
         return Health("healthy")
 
     @get("/health/ready", responses=raises(503))
     async def ready(self, pool: NamedDependency[Pool]) -> Health:
-        """The process answers, and so does the database."""
+        """Check that the process runs and the database answers."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await pool.fetch_one(PING)

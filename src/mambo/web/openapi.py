@@ -1,4 +1,4 @@
-"""The API's description (OpenAPI 3.1) and the pages that show it, made of files that come with the installation."""
+"""The OpenAPI 3.1 document."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecuritySch
 from litestar.serialization import encode_json
 
 from mambo.web.error_handlers import PROBLEM_JSON, Problem
-from mambo.web.guards import open_to_anyone, requires_admin, requires_staff
+from mambo.web.guards import IGNORES_TOKEN, open_to_anyone, requires_admin, requires_staff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 MEANINGS = {
-    400: "The request cannot be read",
+    400: "The request cannot be parsed",
     401: "Not signed in, or the sign-in has ended",
     403: "Not allowed",
-    404: "There is no such thing, or it is someone else's",
-    409: "This contradicts what is stored",
+    404: "Not found, or not visible to this person",
+    409: "The request contradicts what is stored",
     413: "The body is too large",
-    415: "The body's media type is not read here",
+    415: "The media type of the body is not supported",
     422: "A field or parameter fails validation",
-    429: "Too often; see Retry-After",
-    500: "A fault on our side",
-    502: "A service this one depends on failed",
-    503: "Something this service needs does not answer; see Retry-After",
-    504: "A service this one depends on did not answer in time",
+    429: "Too many requests; see Retry-After",
+    500: "Internal error",
+    502: "A service that this one depends on failed",
+    503: "A service that this one depends on is not available; see Retry-After",
+    504: "A service that this one depends on did not respond in time",
 }
 
 TOKEN_URL = "/api/auth/token"  # noqa: S105 - an address
 
-# The spellings of the web client that exists today: same handlers, not for new clients.
+# Addresses that the first web client uses; new clients use the other address of the same handler.
 DEPRECATED = {
     ("put", "/api/admin/courses/{course_id}"),
     ("put", "/api/admin/lessons/{lesson_id}"),
@@ -47,12 +47,12 @@ DEPRECATED = {
     ("post", "/api/progress/lessons/{lesson_id}/complete"),
     ("post", "/api/webhook"),
 }
-# Operation ids are the handlers' names, save where one handler serves a second address for good.
+# An operation id is the handler's name, except for these second addresses.
 OPERATION_IDS = {("get", "/api/auth/me"): "get_own_profile", ("get", "/health/live"): "live"}
 
 
 def raises(*statuses: int) -> dict[int, ResponseSpec]:
-    """Document the problems a route answers beside those that follow from its guards, parameters and body."""
+    """Document errors of a route in addition to those that follow from its guards, parameters and body."""
     return {
         status: ResponseSpec(Problem, description=MEANINGS[status], media_type=PROBLEM_JSON, generate_examples=False)
         for status in statuses
@@ -60,7 +60,7 @@ def raises(*statuses: int) -> dict[int, ResponseSpec]:
 
 
 class Unrouted(Router):
-    """Keeps out Litestar's own documentation routes, which would answer unknown addresses with HTML."""
+    """Leaves out Litestar's own documentation routes, which respond to unknown addresses with HTML."""
 
     def register(self, value: object) -> list[Any]:
         del value
@@ -99,7 +99,7 @@ def operation_id(handler: "HTTPRouteHandler", method: "Method", path: "list[str 
 
 
 def describe_api(app: Litestar) -> dict[str, Any]:
-    """Litestar's schema with what it cannot know: each route's problems, who may call it, and the old spellings."""
+    """Return the OpenAPI document: Litestar's, with the errors, security and deprecation of each operation added."""
     schema: dict[str, Any] = msgspec.json.decode(encode_json(app.openapi_schema.to_schema()))
     schema["components"]["schemas"]["Problem"]["properties"]["status"]["examples"] = [404]
     for method, path, handler in walk(app):
@@ -110,18 +110,20 @@ def describe_api(app: Litestar) -> dict[str, Any]:
         operation["security"] = security_of(handler)
         describe_optional_body(handler, operation)
         ours = {str(status) for status in handler.responses or {}}
-        # Litestar adds a 400 of a shape of its own.
-        responses = {code: answer for code, answer in operation["responses"].items() if code != "400" or code in ours}
+        # Litestar adds a 400 with a schema of its own.
+        responses = {
+            code: response for code, response in operation["responses"].items() if code != "400" or code in ours
+        }
         for status in problems_of(handler, operation):
-            responses.setdefault(str(status), problem_answer(status))
+            responses.setdefault(str(status), problem_spec(status))
         operation["responses"] = dict(sorted(responses.items()))
     describe_credentials(schema)
-    schema["paths"] = dict(sorted(schema["paths"].items()))  # Litestar's order differs from start to start
+    schema["paths"] = dict(sorted(schema["paths"].items()))  # Litestar's order differs between processes
     return schema
 
 
 def walk(app: Litestar) -> "Iterator[tuple[str, str, HTTPRouteHandler]]":
-    """Each documented method and path with its handler."""
+    """Yield the method, path and handler of each documented operation."""
     for route in app.routes:
         for handler in getattr(route, "route_handlers", []):
             if handler.resolve_include_in_schema():
@@ -133,17 +135,19 @@ def security_of(handler: "HTTPRouteHandler") -> list[dict[str, list[str]]]:
     signed_in: list[dict[str, list[str]]] = [{"bearer": []}, {"password": []}]
     if open_to_anyone not in handler.resolve_guards():
         return signed_in
-    return [{}] if handler.opt.get("ignores_token") else [{}, *signed_in]
+    return [{}] if handler.opt.get(IGNORES_TOKEN) else [{}, *signed_in]
 
 
 def problems_of(handler: "HTTPRouteHandler", operation: dict[str, Any]) -> set[int]:
-    """The problems that follow from a route's guards, parameters and body."""
+    """Return the statuses of the errors that follow from a route's guards, rate limit, parameters and body."""
     statuses = {500} if handler.has_sync_callable else {500, 503}
     guards = handler.resolve_guards()
-    if not handler.opt.get("ignores_token"):
+    if not handler.opt.get(IGNORES_TOKEN):
         statuses.add(401)
     if requires_staff in guards or requires_admin in guards:
         statuses.add(403)
+    if "rate_limit" in handler.opt:
+        statuses.add(429)
     if "requestBody" in operation or handler.handler_name == "create_token":
         statuses |= {400, 413, 415, 422}
     if operation.get("parameters"):
@@ -151,13 +155,13 @@ def problems_of(handler: "HTTPRouteHandler", operation: dict[str, Any]) -> set[i
     return statuses
 
 
-def problem_answer(status: int) -> dict[str, Any]:
+def problem_spec(status: int) -> dict[str, Any]:
     content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {"description": MEANINGS[status], "content": content}
 
 
 def describe_optional_body(handler: "HTTPRouteHandler", operation: dict[str, Any]) -> None:
-    """A body that may be absent: Litestar says that it is required, and may be null."""
+    """Correct a body that may be absent: Litestar documents it as required and nullable."""
     body = handler.parsed_fn_signature.parameters.get("data")
     if body is not None and body.has_default:
         content = operation["requestBody"]["content"]["application/json"]
@@ -166,7 +170,7 @@ def describe_optional_body(handler: "HTTPRouteHandler", operation: dict[str, Any
 
 
 def describe_credentials(schema: dict[str, Any]) -> None:
-    """Signing in reads either of two media types, which one typed parameter cannot say."""
+    """Document the two media types of signing in, which one typed parameter cannot express."""
     text = {"type": "string", "minLength": 1}
     json_body = {"type": "object", "required": ["email", "password"], "properties": {"email": text, "password": text}}
     form = {"type": "object", "required": ["username", "password"], "properties": {"username": text, "password": text}}

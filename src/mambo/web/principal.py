@@ -13,7 +13,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Role(enum.StrEnum):
-    """What an account may do."""
+    """What an account may do: `user` is a learner, the other two are staff."""
 
     USER = "user"
     INSTRUCTOR = "instructor"
@@ -21,7 +21,7 @@ class Role(enum.StrEnum):
 
 
 class Principal(Struct, frozen=True):
-    """The signed-in person behind a request, as the database knew them when it began."""
+    """The signed-in person, as the database had them when the request began (at most a second earlier)."""
 
     user_id: UUID
     session_id: UUID
@@ -35,7 +35,7 @@ class Principal(Struct, frozen=True):
 
 
 def principal_of(connection: Connection) -> Principal:
-    """The person behind the request.
+    """Return the signed-in person.
 
     Raises:
         NotSignedIn: nobody is signed in.
@@ -52,6 +52,6 @@ async def provide_principal(request: Connection) -> Principal:
 
 
 async def provide_visitor(request: Connection) -> Principal | None:
-    """The person behind the request, or None where anyone may ask."""
+    """Return the signed-in person, or None."""
     visitor: Principal | None = request.scope.get("user")
     return visitor

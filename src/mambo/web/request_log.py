@@ -1,6 +1,6 @@
-"""Logs, and what wraps every request: an id, the security headers and one log line.
+"""The middleware around every request (request id, security headers, log line), and the logging configuration.
 
-The line holds ids, the route's template, status and milliseconds; never a body, query, token or e-mail.
+The line of a request has ids, the route's template, status and milliseconds; never a body, query, token or e-mail.
 """
 
 import logging
@@ -31,14 +31,14 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-VARY = (b"vary", b"Authorization")  # beside the one that Litestar sets for other sites
+VARY = (b"vary", b"Authorization")  # in addition to the `Vary: Origin` of Litestar's CORS middleware
 HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 QUIET = frozenset({"/health", "/health/live", "/health/ready"})
 
 
 class RequestMiddleware:
-    """ASGI wrapper around the whole app: also unknown routes and CORS preflights pass through it."""
+    """ASGI middleware around the whole app, unknown routes and CORS preflights included."""
 
     def __init__(self, app: "ASGIApp", *, is_production: bool) -> None:
         self.app = app
@@ -55,7 +55,7 @@ class RequestMiddleware:
         request_id = scope["state"]["request_id"] = _request_id(scope)
         REQUEST_ID.set(request_id)
 
-        async def send_in_envelope(message: "Message") -> None:
+        async def send_with_headers(message: "Message") -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -67,15 +67,15 @@ class RequestMiddleware:
             sent = perf_counter()
 
         try:
-            await self.app(scope, receive, send_in_envelope)
+            await self.app(scope, receive, send_with_headers)
         finally:
-            # What is done in the background comes after the last message, and nobody waits for it.
+            # Background tasks run after the last message, and do not count.
             if scope.get("path_template") not in QUIET:
                 self.write(_line(scope, request_id, status, (sent or perf_counter()) - started))
 
 
 def _request_id(scope: "Scope") -> str:
-    """The client's own id when it is a plain token of 8 to 64 characters, else a new UUIDv7."""
+    """Return the client's `X-Request-Id` if it is a token of 8 to 64 characters, else a new UUIDv7."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
     return given if CLIENT_ID.fullmatch(given) else str(uuid7())
 
@@ -103,7 +103,7 @@ def _write_text(line: dict[str, Any]) -> None:
 
 
 def _write(line: bytes) -> None:
-    """A line as all others are, but straight to standard error: no other is written so often."""
+    """Write directly to standard error, because structlog costs a tenth of a small request."""
     sys.stderr.buffer.write(line + b"\n")
     sys.stderr.buffer.flush()
 
@@ -115,13 +115,13 @@ def _add_request_id(_logger: object, _method: str, event: MutableMapping[str, An
 
 
 def configure_logging(*, is_production: bool) -> None:
-    """Send structlog's and the standard library's records to standard error: JSON in production, else for a reader."""
+    """Write all log records to standard error: as JSON in production, else as text."""
     shared: list[Any] = [
         _add_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Plain tracebacks: the richer ones print local variables, and with them passwords.
+    # Plain tracebacks, because the richer ones print local variables, and with them passwords.
     renderer = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if is_production
@@ -142,7 +142,7 @@ def configure_logging(*, is_production: bool) -> None:
             "root": {"handlers": ["stderr"], "level": "INFO"},
             "loggers": {
                 "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
-                "uvicorn.access": {"handlers": [], "propagate": False},  # or uvicorn would make its lines for nobody
+                "uvicorn.access": {"handlers": [], "propagate": False},  # else uvicorn formats lines that nobody reads
                 "uvicorn.error": {"handlers": [], "level": "WARNING", "propagate": True},
                 "alembic": {"level": "WARNING"},
                 "apscheduler": {"level": "WARNING"},

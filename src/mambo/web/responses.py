@@ -38,12 +38,12 @@ class BytesResponse:
 
 
 def etag_of(*parts: bytes) -> str:
-    """A strong tag of these bytes."""
+    """Return a strong entity tag of these bytes."""
     return f'"{blake2b(b"|".join(parts), digest_size=16).hexdigest()}"'
 
 
 def conditional_response(scope: Scope, response: EncodedResponse, cache_control: bytes) -> BytesResponse:
-    """The body, or 304 where `If-None-Match` names its tag."""
+    """Return the body, or 304 if `If-None-Match` names its entity tag."""
     headers = ((b"etag", response.etag.encode()), (b"cache-control", cache_control))
     wanted = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
     if wanted is not None and etag_matches(response.etag, wanted.decode("latin-1")):
@@ -52,7 +52,7 @@ def conditional_response(scope: Scope, response: EncodedResponse, cache_control:
 
 
 def etag_matches(tag: str, if_none_match: str) -> bool:
-    """Whether the header names the tag: alone, in a list, weakly, or with `*` as any other."""
+    """Return whether the header names the tag: alone, in a list, as a weak tag, or as `*`."""
     return if_none_match.strip() == "*" or tag in re.findall(r'"[^"]*"', if_none_match)
 
 

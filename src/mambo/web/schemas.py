@@ -1,4 +1,4 @@
-"""Bases and field types of what goes in and out as JSON."""
+"""Bases and field types of request and response bodies."""
 
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -9,11 +9,11 @@ T = TypeVar("T")
 StructT = TypeVar("StructT", bound=Struct)
 
 INT4_MAX = 2**31 - 1
-# Control characters, invisible spaces and the marks that reorder text have no place in a one-line field.
-# (`$` alone would let Python, not ECMAScript, take a line break at the end.)
+# A line has no control characters, invisible spaces, or marks that reorder text. In Python, unlike in ECMAScript, `$`
+# also matches before a line break at the end.
 END = r"$(?!\n)"
 LINE = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]*" + END
-STORABLE = r"^[^\u0000]*" + END  # PostgreSQL's text holds anything but NUL
+STORABLE = r"^[^\u0000]*" + END  # PostgreSQL's text cannot hold NUL
 
 RequiredLine = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^(?=.*\S)" + LINE[1:])]
 Text = Annotated[str, Meta(max_length=20_000, pattern=STORABLE)]
@@ -24,7 +24,7 @@ Position = Annotated[int, Meta(ge=0, le=INT4_MAX)]
 
 
 class Input(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A request body: a field it does not know is an error, so that a typo is never lost."""
+    """A request body. An unknown field is an error, so that a misspelt one is not ignored."""
 
 
 class Output(Struct, kw_only=True):
@@ -32,22 +32,22 @@ class Output(Struct, kw_only=True):
 
 
 class Page(Output, Generic[T]):
-    """One page of a list; `next_cursor` fetches the next one and is null at the end."""
+    """One page of a list; `next_cursor` is the cursor of the next page, and null on the last one."""
 
     items: list[T]
     next_cursor: str | None
 
 
 def changes(data: Struct) -> dict[str, Any]:
-    """The fields that the client sent, by name: absent means unchanged, null is a value."""
+    """Return the fields that the client sent, by name."""
     return {name: value for name in data.__struct_fields__ if (value := getattr(data, name)) is not UNSET}
 
 
 def as_struct(source: object, struct: type[StructT]) -> StructT:
-    """Copy the attributes of `source` that `struct` has."""
+    """Return a struct with the attributes of `source` that have the names of its fields."""
     return struct(**{name: getattr(source, name) for name in struct.__struct_fields__})
 
 
 def to_json(value: Any) -> Any:
-    """Plain dicts and lists, as JSONB columns take them."""
+    """Return plain dicts and lists, as a JSONB column takes them."""
     return msgspec.to_builtins(value)

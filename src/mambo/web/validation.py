@@ -1,4 +1,4 @@
-"""Says what msgspec found wrong with a body or a parameter so that a person can act on it."""
+"""Translates msgspec's validation errors into sentences."""
 
 import enum
 import re
@@ -13,7 +13,7 @@ from mambo.errors import FieldProblem
 
 ABSENT_BODY = "'data'"  # Litestar's whole message
 
-# msgspec's messages, as sentences: pattern, rest of a sentence that begins with the field's name, code.
+# Pattern of msgspec's message, the rest of a sentence that begins with the field's name, and the code.
 PHRASES = (
     (r"Object missing required field `(?P<field>.+)`", "is required", "missing"),
     (r"Missing required argument", "is required", "missing"),
@@ -41,7 +41,10 @@ PHRASES = (
 
 
 def describe(path: str, message: str, annotations: dict[str, Any]) -> FieldProblem:
-    """Put msgspec's `message` about `path` into words; `annotations` are those of the handler's parameters."""
+    """Return the problem that msgspec's `message` about `path` describes.
+
+    `annotations` are those of the handler's parameters.
+    """
     if message == ABSENT_BODY:
         return FieldProblem("body", "is required as JSON", "missing")
     field = path.removeprefix("data").removeprefix(".")
@@ -57,7 +60,7 @@ def describe(path: str, message: str, annotations: dict[str, Any]) -> FieldProbl
 
 
 def accepted_values(field: str, annotations: dict[str, Any]) -> list[str]:
-    """The values of the enumeration or literal that `field` is declared with, found by walking the declarations."""
+    """Return the values of the enum or literal that is the type of `field`."""
     names = re.sub(r"\[[^]]*\]", "", field).split(".")
     found = [annotations[names[0]]] if names[0] in annotations else [annotations.get("data")]
     for name in names if names[0] not in annotations else names[1:]:
@@ -73,7 +76,7 @@ def is_body_required(annotations: dict[str, Any]) -> bool:
 
 
 def parts_of(annotations: list[Any]) -> Iterator[Any]:
-    """The types and literal values that annotations are made of: out of unions, lists, Literal and Annotated."""
+    """Yield the types and literal values inside annotations: those of unions, lists, Literal and Annotated."""
     for annotation in annotations:
         inside = typing.get_args(annotation)
         if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
