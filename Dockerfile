@@ -7,6 +7,7 @@ WORKDIR /app
 # The dependencies change seldom: they are a layer of their own.
 COPY pyproject.toml uv.lock README.md ./
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-dev --no-install-project
+COPY hatch_build.py ./
 COPY src ./src
 COPY migrations ./migrations
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-dev --no-editable

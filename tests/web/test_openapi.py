@@ -1,6 +1,7 @@
 """The description of the API: valid, complete, stable, and shown without the network."""
 
 import re
+from importlib.metadata import files, requires
 from typing import Any
 
 import httpx
@@ -60,6 +61,14 @@ async def test_a_page_and_all_it_loads_come_from_here(client: httpx.AsyncClient,
             asset = await client.get(address)
             assert asset.status_code == 200
             assert re.match(r"text/(css|javascript)|application/json", asset.headers["content-type"])
+
+
+def test_the_pages_files_are_installed_with_their_licences_and_no_framework() -> None:
+    installed = {str(file) for file in files("mambo") or () if file.parts[0] == "mambo_docs"}
+    requirements = " ".join(requires("mambo") or ()).lower()
+
+    assert {"mambo_docs/swagger-ui-dist/LICENSE", "mambo_docs/redoc/LICENSE"} <= installed
+    assert not re.search("flask|werkzeug|django", requirements)
 
 
 async def test_the_description_is_served(client: httpx.AsyncClient, api_description: dict[str, Any]) -> None:

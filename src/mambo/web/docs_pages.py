@@ -8,29 +8,22 @@ from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.datastructures import CacheControlHeader, ResponseHeader
-from litestar.params import FromPath
-from litestar.response import File
 from litestar.serialization import encode_json
+from litestar.static_files import create_static_files_router
 
-from mambo.errors import NotFound
 from mambo.web.guards import IGNORES_TOKEN, open_to_anyone
 from mambo.web.openapi import describe_api
 
 START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#docs', deepLinking: true, persistAuthorization: true})"
-ASSETS = {
-    "swagger-ui.css": ("flask_openapi_swagger", "templates/swagger/css/swagger-ui.css", "text/css"),
-    "swagger-ui-bundle.js": ("flask_openapi_swagger", "templates/swagger/js/swagger-ui-bundle.js", "text/javascript"),
-    "redoc.standalone.js": ("flask_openapi_redoc", "templates/redoc/js/redoc.standalone.js", "text/javascript"),
-}
 SWAGGER = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Mambo API</title>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/docs/assets/swagger-ui-dist/swagger-ui.css"></head>
 <body><div id="docs"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script><script>{START}</script></body></html>
+<script src="/docs/assets/swagger-ui-dist/swagger-ui-bundle.js"></script><script>{START}</script></body></html>
 """
 REDOC = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Mambo API</title>
 <link rel="icon" href="data:,"></head>
 <body><redoc spec-url="/openapi.json"></redoc>
-<script type="module" src="/docs/assets/redoc.standalone.js"></script></body></html>
+<script src="/docs/assets/redoc/bundles/redoc.standalone.js"></script></body></html>
 """
 START_HASH = base64.b64encode(hashlib.sha256(START.encode()).digest()).decode()
 PAGE_POLICY = ResponseHeader(
@@ -67,11 +60,11 @@ def documentation_routes() -> list[Any]:
     def redoc_page() -> str:
         return REDOC
 
-    @get("/docs/assets/{name:str}", cache_control=CacheControlHeader(public=True, max_age=86_400), **page)
-    def asset(name: FromPath[str]) -> File:
-        if name not in ASSETS:
-            raise NotFound("file")
-        package, path, media_type = ASSETS[name]
-        return File(str(resources.files(package) / path), media_type=media_type, content_disposition_type="inline")
-
-    return [openapi_json, swagger_page, redoc_page, asset]
+    assets = create_static_files_router(
+        "/docs/assets",
+        [str(resources.files("mambo_docs") / "")],  # put there by `hatch_build.py`
+        cache_control=CacheControlHeader(public=True, max_age=86_400),
+        guards=[open_to_anyone],
+        opt={IGNORES_TOKEN: True},
+    )
+    return [openapi_json, swagger_page, redoc_page, assets]
