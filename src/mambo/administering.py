@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import click
 import msgspec
-import sqlalchemy as sa
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
@@ -21,13 +20,13 @@ from mambo.accounts.repository import AccountRepository, AccountRow
 from mambo.auth.passwords import HASHER, require_good_password
 from mambo.auth.repository import SessionRepository
 from mambo.auth.schemas import NewPassword, Registration
-from mambo.auth.service import normalized
 from mambo.clock import utc_now
 from mambo.database.errors import translate_database_error
 from mambo.database.session import create_engine
 from mambo.errors import Conflict, MamboError, NotFound
 from mambo.users.models import User
-from mambo.users.repository import UserRepository
+from mambo.users.repository import UserRepository, has_email
+from mambo.users.rules import normalize_email, require_email
 from mambo.web import error_handlers
 from mambo.web.principal import Role
 
@@ -59,7 +58,7 @@ class Registry:
         """
         given = {"email": email, "first_name": first_name, "last_name": last_name, "password": password}
         data = msgspec.convert(given, Registration)
-        address = normalized(data.email)
+        address = require_email("email", data.email)
         user = User(
             email=address,
             first_name=data.first_name.strip(),
@@ -82,7 +81,7 @@ class Registry:
 
     async def set_password(self, email: str, password: str) -> str:
         password = msgspec.convert({"password": password}, PasswordOnly).password
-        password_hash = hash_good(password, normalized(email))
+        password_hash = hash_good(password, normalize_email(email))
         user = await self._get(email)
         user.password_hash = password_hash
         await self._sign_out(user)
@@ -101,7 +100,7 @@ class Registry:
         return f"{user.email} is enabled."
 
     async def _get(self, email: str) -> User:
-        user = await self.users.get_one_or_none(sa.func.lower(User.email) == normalized(email))
+        user = await self.users.get_one_or_none(has_email(normalize_email(email)))
         if user is None:
             raise NotFound(f"account: {email}")
         return user

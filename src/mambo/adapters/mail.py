@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import aiosmtplib
+import idna
 import structlog
 from aiosmtplib import SMTPAuthenticationError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 from msgspec import Struct
@@ -142,10 +143,10 @@ def as_message(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
 
 
 def as_address(email: str) -> Address:
-    """The address, its domain as the domain name system has it."""
+    """Return the address with its domain in ASCII, by IDNA 2008: `straße.de` is not `strasse.de`."""
     local, _, domain = email.rpartition("@")
     try:
-        ascii_domain = domain if domain.isascii() else domain.encode("idna").decode()
+        ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
         address = Address(addr_spec=f"{local}@{ascii_domain}")
     except Exception as error:  # the parser raises whatever it stumbles over
         raise DependencyFailed("No mail can go to an address of that form.") from error

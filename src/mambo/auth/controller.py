@@ -16,13 +16,13 @@ from mambo.auth.service import (
     RefreshService,
     SessionService,
     SignInService,
-    normalized,
     provide_refresh_service,
     provide_session_service,
     provide_sign_in_service,
 )
 from mambo.errors import WrongMediaType
 from mambo.limits.rules import PASSWORD, REGISTER
+from mambo.users.rules import normalize_email
 from mambo.web.guards import IGNORES_TOKEN, open_to_anyone, requires_user
 from mambo.web.openapi import raises
 from mambo.web.principal import Principal
@@ -65,7 +65,8 @@ class AuthController(Controller):
     ) -> Response[Token]:
         """Make an account and sign it in; an e-mail with a link to confirm the address goes out."""
         user_id, token = await sign_in.register(data)
-        return Response(token, background=BackgroundTask(emails.send_verification, user_id, normalized(data.email)))
+        verification = BackgroundTask(emails.send_verification, user_id, normalize_email(data.email))
+        return Response(token, background=verification)
 
     @post("/token", status_code=200, responses=raises(401, 429))
     async def create_token(self, request: Request[Any, Any, Any], sign_in: NamedDependency[SignInService]) -> Token:

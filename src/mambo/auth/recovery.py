@@ -12,7 +12,7 @@ from mambo.auth.emails import EmailNotifier
 from mambo.auth.models import TokenPurpose
 from mambo.auth.passwords import Passwords, require_good_password
 from mambo.auth.repository import EmailTokenRepository
-from mambo.auth.service import SessionService, normalized
+from mambo.auth.service import SessionService
 from mambo.auth.tokens import hash_of
 from mambo.database.session import Transactions
 from mambo.errors import Conflict, FieldProblem, Invalid
@@ -20,6 +20,7 @@ from mambo.limits.rules import FORGOT_ACCOUNT, SIGN_IN_ACCOUNT, VERIFY_ACCOUNT
 from mambo.limits.service import RateLimiter
 from mambo.users.models import User
 from mambo.users.repository import UserRepository
+from mambo.users.rules import normalize_email
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +51,9 @@ class RecoveryService:
 
         """
         self.letters.require_mailer()
-        await self.limits.hit(FORGOT_ACCOUNT, normalized(email))
+        await self.limits.hit(FORGOT_ACCOUNT, normalize_email(email))
         async with self.transactions.begin() as session:
-            return await UserRepository(session).get_active_by_email(normalized(email))
+            return await UserRepository(session).get_active_by_email(normalize_email(email))
 
     async def find_unverified(self, user_id: UUID) -> User:
         """Whom a link to verify the address goes to.

@@ -27,6 +27,7 @@ from mambo.limits.rules import REFRESH, SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_I
 from mambo.limits.service import RateLimiter, address_of
 from mambo.users.models import User
 from mambo.users.repository import CredentialRepository, UserRepository
+from mambo.users.rules import normalize_email, require_email
 from mambo.web.principal import Principal, Role
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,7 @@ class SignInService:
         """
         if data.timezone is not None and not rules.is_timezone(data.timezone):
             raise Invalid.field("timezone", "is not a time zone of the IANA database, such as America/New_York")
-        email = normalized(data.email)
+        email = require_email("email", data.email)
         require_good_password("password", data.password, email)
         user = User(
             email=email,
@@ -94,7 +95,7 @@ class SignInService:
             Unavailable: too many passwords wait to be checked.
 
         """
-        email = normalized(credentials.email)
+        email = normalize_email(credentials.email)
         counted = ((SIGN_IN_ADDRESS, self.device.address), (SIGN_IN_ACCOUNT, email), (SIGN_IN_ALL, ""))
         for _ in range(ATTEMPTS):
             # Whoever finds no place is sent away before anything is counted or asked.
@@ -262,10 +263,6 @@ def refresh_row(token: str, session_id: UUID, now: datetime, session_expires_at:
 def refresh_end(now: datetime, session_expires_at: datetime) -> datetime:
     """A refresh token that is not used ends after 30 days, and with its session at the latest."""
     return min(now + IDLE, session_expires_at)
-
-
-def normalized(email: str) -> str:
-    return email.strip().lower()
 
 
 def device_of(request: Request[Any, Any, Any]) -> Device:

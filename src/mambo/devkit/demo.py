@@ -18,7 +18,7 @@ from mambo.users.repository import UserRepository
 from mambo.web.principal import Role
 from mambo.web.schemas import as_struct
 
-ADMIN_EMAIL = "admin@mambo.local"
+ADMIN_EMAIL = "admin@example.com"
 
 
 class Admin(msgspec.Struct):

@@ -12,8 +12,14 @@ from mambo.entitlements.models import Subscription
 from mambo.users.models import User, UserProfile
 from mambo.web.principal import Role
 
+
+def has_email(email: str | sa.BindParameter[str]) -> sa.ColumnElement[bool]:
+    """Whether it is the account with this normalized address; the index on `lower(email)` finds it."""
+    return sa.func.lower(User.email) == sa.func.lower(email)
+
+
 CREDENTIAL = Statement(
-    sa.select(User.id, User.password_hash).where(sa.func.lower(User.email) == param("email", sa.Text()), User.is_active)
+    sa.select(User.id, User.password_hash).where(has_email(param("email", sa.Text())), User.is_active)
 )
 
 
@@ -42,7 +48,7 @@ class UserRepository(Repository[User]):
         return user
 
     async def get_active_by_email(self, email: str) -> User | None:
-        return await self.get_one_or_none(sa.func.lower(User.email) == email, User.is_active.is_(True))
+        return await self.get_one_or_none(has_email(email), User.is_active.is_(True))
 
     async def confirm(self, user_id: UUID, password_hash: str, new_hash: str | None) -> bool:
         """Lock an active account whose password is still the one that was checked, and store a new hash, if there is.
