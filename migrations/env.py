@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import mambo.app  # noqa: F401 - brings every room's models
 from mambo.database.base import metadata
-from mambo.settings import async_database_url
+from mambo.settings.urls import async_database_url
 
 MIGRATION_LOCK = 0x6D616D626F  # "mambo"
 url = context.config.attributes.get("url") or async_database_url(os.environ["DATABASE_URL"])

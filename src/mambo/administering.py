@@ -15,11 +15,11 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo import serving
 from mambo.accounts.repository import AccountRepository, AccountRow
 from mambo.auth.passwords import HASHER, require_good_password
 from mambo.auth.repository import SessionRepository
 from mambo.auth.schemas import NewPassword, Registration
+from mambo.cli import services
 from mambo.clock import utc_now
 from mambo.database.errors import translate_database_error
 from mambo.database.session import create_engine
@@ -122,7 +122,7 @@ def run(data_dir: Path, work: Callable[[Registry], Awaitable[T]]) -> T:
         ClickException: it failed, and why in a sentence.
 
     """
-    with serving.database(data_dir) as url:
+    with services.database(data_dir) as url:
         try:
             return asyncio.run(in_transaction(url, work))
         except (MamboError, msgspec.ValidationError, DBAPIError) as error:

@@ -30,7 +30,7 @@ from mambo.maintenance.service import MaintenanceService, running
 from mambo.quizzes.controller import QuizController
 from mambo.reports.admin_controller import delete_course, get_stats
 from mambo.resources import Resources
-from mambo.settings import Settings, environment, load_settings
+from mambo.settings import Settings, load_settings, read_environment
 from mambo.submissions.admin_controller import SubmissionAdminController
 from mambo.submissions.controller import SubmissionController
 from mambo.videos.admin_controller import VideoController
@@ -63,7 +63,7 @@ def create_app(
         SettingsError: a setting is missing, malformed or unsafe.
 
     """
-    settings = settings or load_settings(environment())
+    settings = settings or load_settings(read_environment())
     configure_logging(is_production=settings.is_production)
 
     resources = Resources.create(settings, clock, memory_seconds=memory_seconds)

@@ -32,7 +32,7 @@ from mambo.database.session import Transactions, create_engine, provide_session
 from mambo.limits.repository import PostgresCounters
 from mambo.limits.service import RateLimiter
 from mambo.settings import Settings
-from mambo.smtp_url import read_smtp_url
+from mambo.settings.smtp import read_smtp_url
 
 SHARED_RESULTS_SECONDS = 60.0
 

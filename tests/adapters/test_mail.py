@@ -15,7 +15,7 @@ from litestar import Litestar
 from conftest import START, TurnableClock
 from mambo.adapters.mail import AT_ONCE, MOST_WAITING, FileMailer, Mail, SmtpMailer, as_address
 from mambo.errors import DependencyFailed, DependencyTimedOut, Invalid, Unavailable
-from mambo.smtp_url import read_smtp_url
+from mambo.settings.smtp import read_smtp_url
 from mambo.users.rules import normalize_email, require_email
 from support.mail import MailServer, serving, text_of
 

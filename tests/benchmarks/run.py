@@ -20,8 +20,8 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from mambo.cli.server import stopped_by_signals
 from mambo.devkit.postgres import embedded_postgres
-from mambo.serving import stopped_by_signals
 from measuring import (
     REQUESTS,
     Comparison,

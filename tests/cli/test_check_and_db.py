@@ -11,9 +11,9 @@ import click
 import pytest
 from alembic import command as alembic
 
-from cli.test_serve import PRODUCTION, files_in, mambo, query
 from conftest import run_alembic
 from mambo.settings import SettingsError, load_settings
+from support.processes import PRODUCTION, files_in, mambo, query
 
 COMMAND: click.Group = entry_points(group="console_scripts")["mambo"].load()
 SECRETS = {

@@ -20,12 +20,22 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from cli.test_serve import MAMBO, PATIENCE_SECONDS, Finished, Served, mambo, query, serve, sign_in
-from cli.test_two_workers import ask_every_worker, connected_workers
 from mambo.courses.models import Lesson
 from mambo.devkit.mux import mux_emulator
 from mambo.devkit.mux_webhooks import Faults, RestFault
 from mambo.videos.models import VideoUpload
+from support.processes import (
+    MAMBO,
+    PATIENCE_SECONDS,
+    Finished,
+    Served,
+    ask_every_worker,
+    connected_workers,
+    mambo,
+    query,
+    serve,
+    sign_in,
+)
 from videos.test_webhook import Story, signature
 
 FILE = b"0123456789abcdef" * 4096

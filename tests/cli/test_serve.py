@@ -7,168 +7,25 @@ import re
 import signal
 import socket
 import stat
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import httpx
 import psutil
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
-MAMBO = Path(sys.executable).with_name("mambo")
-PATIENCE_SECONDS = 40
-PRODUCTION = {
-    "MAMBO_ENV": "production",
-    "DATABASE_URL": "postgresql://mambo:horse-staple@127.0.0.1:1/mambo",
-    "SECRET_KEY": "vJ3rXo0kq8ZbW5uTgN1mYhPd7LsEaC4iRfQ9xB2",
-    "CORS_ORIGINS": "https://app.mambo.example",
-}
-ONE_SENTENCE = re.compile(r"Error: [A-Z](?:[^.\n]|\.(?! ))*\.\n")
-
-
-class Finished(NamedTuple):
-    """How a command ended; `seconds` since its start, or since it was told to stop."""
-
-    code: int
-    out: str
-    err: str
-    seconds: float
-
-
-class Served:
-    """A `mambo serve` that has said it is ready."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, data_dir: Path, printed: list[str], err: asyncio.Task[bytes]
-    ) -> None:
-        self.process, self.data_dir, self.printed, self.err = process, data_dir, printed, err
-        [self.address] = re.findall(r"^Mambo (http://127\.0\.0\.1:\d+) ", "\n".join(printed), re.MULTILINE)
-
-    def client(self, **options: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.address, timeout=30, **options)
-
-    async def stop(self, number: signal.Signals) -> Finished:
-        """Signal it, a SIGINT as a terminal does for Ctrl-C: to every process of the group."""
-        if number is signal.SIGINT:
-            os.killpg(self.process.pid, number)
-        else:
-            self.process.send_signal(number)
-        return await self.finish()
-
-    async def finish(self) -> Finished:
-        started = perf_counter()
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            out, err = await asyncio.gather(self.process.stdout.read(), self.err)
-            code = await self.process.wait()
-        return Finished(code, out.decode(), err.decode(), perf_counter() - started)
-
-
-async def start(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Start the command in a folder, in an environment that holds nothing but what is given."""
-    return await asyncio.create_subprocess_exec(
-        MAMBO,
-        *arguments,
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environ},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-async def mambo(*arguments: str, folder: Path, environ: Mapping[str, str] | None = None) -> Finished:
-    """Run the command to its end."""
-    started = perf_counter()
-    process = await start(arguments, folder, environ or {})
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            out, err = await process.communicate()
-    finally:
-        await end(process)
-    assert process.returncode is not None
-    return Finished(process.returncode, out.decode(), err.decode(), perf_counter() - started)
-
-
-@asynccontextmanager
-async def serve(folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Served]:
-    """Serve from `folder` until the test ends, however it ends."""
-    data_dir = folder / "data"
-    arguments = ("serve", "--port", "0", "--data-dir", str(data_dir), *options)
-    process = await start(arguments, folder, environ or {})
-    assert process.stdout is not None
-    assert process.stderr is not None
-    err = asyncio.create_task(process.stderr.read())
-    try:
-        printed = []
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            async for line in process.stdout:
-                printed.append(line.decode().rstrip("\n"))
-                if printed[-1] == "ready":
-                    break
-            else:
-                pytest.fail(f"It ended before it was ready: {printed} {(await err).decode()}")
-        yield Served(process, data_dir, printed, err)
-    finally:
-        await end(process)
-        for postgres in postgres_of(data_dir):
-            postgres.terminate()
-        await asyncio.gather(err, return_exceptions=True)
-
-
-async def end(process: asyncio.subprocess.Process) -> None:
-    """See that a process and what it started are gone."""
-    if process.returncode is not None:
-        return
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-    except (psutil.NoSuchProcess, ProcessLookupError):  # it ended by itself, and asyncio has not heard of it yet
-        family = []
-    with suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), 10)
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-    for member in family:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    await process.wait()
-
-
-def postgres_of(data_dir: Path) -> list[psutil.Process]:
-    """The PostgreSQL servers that run on a data directory."""
-    return [
-        process
-        for process in psutil.process_iter(["name", "cmdline"])
-        if process.info["name"] == "postgres" and any(str(data_dir) in word for word in process.info["cmdline"] or ())
-    ]
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-async def query(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """The rows of a statement, asked on a connection of its own."""
-    engine = create_async_engine(url, poolclass=sa.NullPool)
-    async with engine.connect() as connection:
-        rows = (await connection.execute(sa.text(statement))).all()
-    await engine.dispose()
-    return [tuple(row) for row in rows]
-
-
-async def sign_in(client: httpx.AsyncClient, email: str, password: str) -> dict[str, str]:
-    """The header of someone signed in."""
-    response = await client.post("/api/auth/token", json={"email": email, "password": password})
-    assert response.status_code == 200, response.text
-    return {"Authorization": f"Bearer {response.json()['access_token']}"}
+from support.processes import (
+    ONE_SENTENCE,
+    PRODUCTION,
+    Finished,
+    files_in,
+    mambo,
+    postgres_of,
+    query,
+    serve,
+    sign_in,
+)
 
 
 async def course_slugs(client: httpx.AsyncClient) -> list[str]:

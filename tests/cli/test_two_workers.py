@@ -9,7 +9,14 @@ import httpx
 import psutil
 import pytest
 
-from cli.test_serve import PATIENCE_SECONDS, Finished, Served, mambo, query, serve
+from support.processes import (
+    Finished,
+    Served,
+    ask_every_worker,
+    mambo,
+    query,
+    serve,
+)
 
 AT_ONCE = 50
 LESSONS = 5
@@ -41,30 +48,6 @@ async def rush(make_database: Callable[[str], Any], tmp_path_factory: pytest.Tem
         ending = await served.stop(signal.SIGTERM)
         left = {worker for worker in served_by if psutil.pid_exists(worker)}
         return Rush(url, served_by, answers, lessons, replies, mixed, verified, ending, left)
-
-
-async def ask_every_worker(served: Served, *, workers: int) -> tuple[set[int], set[str]]:
-    """Ask for the courses over new connections until so many processes have answered; they, and their answers."""
-    served_by: set[int] = set()
-    answers: set[str] = set()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(served_by) < workers:
-            async with served.client() as client:
-                asked = [client.get("/api/courses/worlds") for _ in range(10)]
-                answers |= {reply.text for reply in await asyncio.gather(*asked)}
-                served_by |= connected_workers(served)
-    return served_by, answers
-
-
-def connected_workers(served: Served) -> set[int]:
-    """The processes that hold a client's connection."""
-    port = int(served.address.rpartition(":")[2])
-    return {
-        worker.pid
-        for worker in psutil.Process(served.process.pid).children(recursive=True)
-        for connection in worker.net_connections("tcp")
-        if connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == port
-    }
 
 
 async def complete_at_once(served: Served) -> tuple[dict[str, int], dict[str, list[httpx.Response]]]:

@@ -15,12 +15,13 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from cli.test_serve import MAMBO, ONE_SENTENCE, PATIENCE_SECONDS, end, sign_in
 from factories import Caller, School
 from mambo.auth.passwords import HASHER
-from mambo.cli import ROLE, main
+from mambo.cli import main
+from mambo.cli.users import ROLE
 from mambo.users.models import User
 from mambo.web.principal import Role
+from support.processes import MAMBO, ONE_SENTENCE, PATIENCE_SECONDS, end, sign_in
 
 PASSWORD = "forward on six, back on two"
 ANA = "ana@example.com"

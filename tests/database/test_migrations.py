@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from cli.test_serve import query
 from factories import School
 from mambo.courses.models import Lesson
 from mambo.database.base import metadata
@@ -19,6 +18,7 @@ from mambo.game import rules
 from mambo.game.models import XpEvent, XpKind
 from mambo.users.models import UserProfile
 from mambo.web.schemas import INT4_MAX
+from support.processes import query
 
 CATALOGUE = {
     "constraints": """

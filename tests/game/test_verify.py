@@ -10,16 +10,17 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from alembic import command as alembic
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from cli.test_serve import Finished, mambo, query
 from conftest import START, run_alembic
 from factories import School
 from game.test_ledger import MONDAY, pay, total_of, weeks_of
-from mambo.auditing import BATCH, differences
+from mambo.cli.game import BATCH, find_differences
+from mambo.database.session import Transactions
 from mambo.game.models import XpKind
 from mambo.game.repository import Difference, LedgerRepository
 from mambo.users.repository import ProfileRepository
+from support.processes import Finished, mambo, query
 
 WRONG = {
     "a total": "UPDATE user_profile SET xp = 70",
@@ -36,9 +37,9 @@ async def spoil(engine: AsyncEngine, statement: str) -> None:
         await connection.execute(sa.text(statement))
 
 
-async def all_differences(engine: AsyncEngine, *, is_rebuilt: bool = False, batch: int = BATCH) -> list[Difference]:
-    sessions = async_sessionmaker(engine, expire_on_commit=False)
-    return [one async for _, wrong in differences(sessions, is_rebuilt=is_rebuilt, batch=batch) for one in wrong]
+async def all_differences(engine: AsyncEngine, *, is_corrected: bool = False, batch: int = BATCH) -> list[Difference]:
+    batches = find_differences(Transactions(engine), is_corrected=is_corrected, batch=batch)
+    return [difference async for _, differences in batches for difference in differences]
 
 
 async def run(command: str, *options: str, url: str, folder: Path) -> Finished:
@@ -54,7 +55,7 @@ async def test_what_differs_is_found_and_mended(school: School, engine: AsyncEng
     await spoil(engine, statement)
 
     found = await all_differences(engine)
-    mended = await all_differences(engine, is_rebuilt=True)
+    mended = await all_differences(engine, is_corrected=True)
 
     assert len(found) == 1
     assert mended == found
@@ -76,7 +77,7 @@ async def test_a_payment_that_a_rebuild_meets_is_not_lost(school: School, engine
     ana = await school.person(xp=10)
     async with AsyncSession(engine) as payer, payer.begin():
         await LedgerRepository(payer).pay(ana.user_id, XpKind.LESSON, uuid4(), 50, START)
-        rebuilding = asyncio.create_task(all_differences(engine, is_rebuilt=True))
+        rebuilding = asyncio.create_task(all_differences(engine, is_corrected=True))
         await someone_waits(payer, rebuilding)
 
     [mended] = await rebuilding
@@ -96,7 +97,7 @@ async def test_payments_and_rebuilds_at_once_add_up(school: School, engine: Asyn
 
     async def rebuild_often() -> None:
         for _ in range(5):
-            await all_differences(engine, is_rebuilt=True, batch=2)
+            await all_differences(engine, is_corrected=True, batch=2)
 
     await asyncio.gather(pay_everyone(), pay_everyone(), rebuild_often(), rebuild_often())
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from mambo.cli.check import masked
 from mambo.limits.rules import RULES, Per, Rate, in_words, rates
-from mambo.settings import SettingsError, load_settings, masked
+from mambo.settings import SettingsError, load_settings
 
 REQUIRED = {"DATABASE_URL": "postgresql://", "SECRET_KEY": "-"}
 

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from cli.test_serve import Served, query, serve
-from cli.test_two_workers import ask_every_worker
+from support.processes import Served, ask_every_worker, query, serve
 
 AT_ONCE = 50
 FREE_QUIZZES = """

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from cli.test_serve import query, serve, sign_in
-from cli.test_two_workers import ask_every_worker
+from support.processes import ask_every_worker, query, serve, sign_in
 
 ROUNDS = 5
 AT_ONCE = 20

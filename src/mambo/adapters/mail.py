@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from mambo.clock import Clock
 from mambo.errors import DependencyFailed, DependencyTimedOut, MamboError, Unavailable
-from mambo.smtp_url import SmtpServer
+from mambo.settings.smtp import SmtpServer
 
 log = structlog.get_logger(__name__)
 

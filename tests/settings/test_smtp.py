@@ -2,8 +2,9 @@
 
 import pytest
 
-from mambo.settings import SettingsError, load_settings, masked
-from mambo.smtp_url import SmtpServer, read_smtp_url
+from mambo.cli.check import masked
+from mambo.settings import SettingsError, load_settings
+from mambo.settings.smtp import SmtpServer, read_smtp_url
 
 SCHOOL = {"SMTP_URL": "smtp://mambo:pa55@smtp.example.com", "MAIL_FROM": "Mambo <school@example.com>"}
 DEVELOPMENT = {"DATABASE_URL": "postgresql://localhost/mambo", "SECRET_KEY": "k"}

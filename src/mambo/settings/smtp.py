@@ -1,4 +1,4 @@
-"""Where mail is handed over, and whose it is: `SMTP_URL` and `MAIL_FROM`, read so that a mistake becomes a sentence."""
+"""`SMTP_URL` and `MAIL_FROM`."""
 
 import re
 from email.policy import SMTP
@@ -10,7 +10,7 @@ STARTTLS = {"required": True, "if_offered": None, "never": False}
 
 
 class SmtpServer(Struct, frozen=True):
-    """A mail server; `starttls` is True to insist on it, None to use it where it is offered, False for never."""
+    """A mail server. `starttls` is True if it is required, None if it is used where offered, False if never."""
 
     host: str
     port: int
@@ -21,10 +21,12 @@ class SmtpServer(Struct, frozen=True):
 
 
 def read_smtp_url(url: str) -> SmtpServer:
-    """The server of an `smtp://` or `smtps://` URL; a password goes out encrypted, unless `?starttls=never` says else.
+    """Return the server of an `smtp://` or `smtps://` URL.
+
+    A password is sent encrypted, unless the URL has `?starttls=never`.
 
     Raises:
-        ValueError: a sentence on what is wrong, without the value.
+        ValueError: the URL cannot be used; the message is a sentence without the value.
 
     """
     try:
@@ -55,10 +57,10 @@ def read_smtp_url(url: str) -> SmtpServer:
 
 
 def check_sender(text: str) -> None:
-    """Refuse what cannot stand as the sender of a mail.
+    """Check the sender of e-mails.
 
     Raises:
-        ValueError: a sentence on what is wrong, without the value.
+        ValueError: it is not one address; the message is a sentence without the value.
 
     """
     header = SMTP.header_factory("From", text) if text.isprintable() else None

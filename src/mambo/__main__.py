@@ -1,0 +1,5 @@
+"""`python -m mambo`."""
+
+from mambo.cli import main
+
+main()
