@@ -322,7 +322,6 @@ async def test_a_mistake_is_told_in_one_sentence(refusals: dict[str, Refusal], m
     for name in MISTAKES[mistake].names:
         assert name.format(port=port) in end.err
     assert not [secret for secret in MISTAKES[mistake].hides if secret in end.out + end.err]
-    assert end.seconds < 10
     assert not list(folder.rglob("postgres"))
 
 
@@ -337,7 +336,6 @@ async def test_production_refuses_what_is_unsafe(refusals: dict[str, Refusal], f
     for name in UNSAFE[flaw].names:
         assert name in end.err
     assert not [value for value in values if value in end.out + end.err]
-    assert end.seconds < 10
     assert files_in(folder) == ["a-file"]
 
 
