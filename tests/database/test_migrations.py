@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import isqrt
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import mambo
 from factories import School
 from mambo.courses.models import Lesson
 from mambo.database.base import metadata
@@ -36,7 +38,17 @@ CATALOGUE = {
         FROM information_schema.columns
         WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2
     """,
+    # Migrations indent the text of a function.
+    "functions": r"""
+        SELECT regexp_replace(pg_get_functiondef(oid), '\s+', ' ', 'g') FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace ORDER BY 1
+    """,
+    "triggers": """
+        SELECT pg_get_triggerdef(pg_trigger.oid) FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal ORDER BY 1
+    """,
 }
+FUNCTIONS = Path(mambo.__file__).parent / "database" / "functions"
 
 
 async def execute(engine: AsyncEngine, statement: str, **values: Any) -> None:
@@ -50,22 +62,34 @@ async def execute(engine: AsyncEngine, statement: str, **values: Any) -> None:
 
 @pytest.fixture(scope="module")
 async def created_url(make_database: Callable[[str], Any]) -> str:
-    """A database that the models made, without migrations."""
+    """A database that the models and the files of functions made, without migrations."""
     url: str = await make_database("made_by_the_models")
     engine = create_engine(url, pool_size=1)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        for file in FUNCTIONS.glob("*.sql"):
+            await driver.execute(file.read_text())
     await engine.dispose()
     return url
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)
-async def test_migrations_make_what_the_models_say(database_url: str, created_url: str, kind: str) -> None:
-    """Constraints with their names and definitions, indexes, and columns with their types and defaults."""
+async def test_migrations_make_what_models_and_files_say(database_url: str, created_url: str, kind: str) -> None:
+    """Constraints, indexes, columns, functions and triggers, each with its full definition."""
     migrated = await query(database_url, CATALOGUE[kind])
 
     assert migrated == await query(created_url, CATALOGUE[kind])
-    assert len(migrated) > 10
+    assert len(migrated) >= 10
+
+
+async def test_a_function_is_in_the_file_of_its_name_and_finds_its_tables(database_url: str) -> None:
+    """Whatever the search path is: pg_restore sets an empty one, and triggers run while it loads data."""
+    functions = await query(
+        database_url, "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    )
+
+    assert dict(functions) == {file.stem: ["search_path=public"] for file in FUNCTIONS.glob("*.sql")}
 
 
 # The ledger

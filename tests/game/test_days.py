@@ -55,7 +55,7 @@ async def test_a_source_pays_once_and_the_total_follows_the_ledger(school: Schoo
 
     async def pay(user_id: UUID, kind: XpKind) -> Any:
         async with school.sessions() as session, session.begin():
-            return await LedgerRepository(session).pay(user_id, kind, lesson_id, 25, clock())
+            return (await LedgerRepository(session).pay(user_id, kind, lesson_id, 25, clock())).is_paid
 
     paid = await asyncio.gather(*(pay(ana.user_id, XpKind.LESSON) for _ in range(5)))
     others = [await pay(ana.user_id, XpKind.QUIZ), await pay(ben.user_id, XpKind.LESSON)]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from conftest import START, TurnableClock
 from factories import Caller, School
+from mambo.errors import NotFound
 from mambo.game.models import WeeklyXp, XpEvent, XpKind
-from mambo.game.repository import LedgerRepository
+from mambo.game.repository import LedgerRepository, Payment
 from mambo.users.models import UserProfile
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -25,7 +26,7 @@ async def pay(
 ) -> bool:
     async with school.sessions() as session, session.begin():
         ledger = LedgerRepository(session)
-        return await ledger.pay(learner.user_id, XpKind.LESSON, source_id or uuid4(), amount, at)
+        return (await ledger.pay(learner.user_id, XpKind.LESSON, source_id or uuid4(), amount, at)).is_paid
 
 
 async def total_of(school: School, learner: Caller) -> tuple[int, datetime | None]:
@@ -80,10 +81,27 @@ async def test_a_payment_of_nothing_is_in_the_ledger_and_nowhere_else(school: Sc
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 1
 
 
+async def test_a_payment_reports_the_total_before_and_after(school: School) -> None:
+    """A source that was paid before changes nothing, whatever amount is asked for."""
+    ana, lesson_id = await school.person(xp=300), uuid4()
+
+    async with school.sessions() as session, session.begin():
+        ledger = LedgerRepository(session)
+        payments = [
+            await ledger.pay(ana.user_id, kind, lesson_id, amount, START)
+            for kind, amount in ((XpKind.LESSON, 100), (XpKind.LESSON, 70), (XpKind.QUIZ, 0))
+        ]
+
+    assert payments == [Payment(True, 300, 400), Payment(False, 400, 400), Payment(True, 400, 400)]
+    assert [payment.amount for payment in payments] == [100, 0, 0]
+
+
 async def test_nobody_is_paid_who_does_not_exist(school: School) -> None:
     nobody = Caller(school.client, uuid4(), "", "")
 
-    assert not await pay(school, nobody, 50)
+    with pytest.raises(NotFound):
+        await pay(school, nobody, 50)
+    assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 0
 
 
 async def test_fifty_payments_at_once_are_each_made_once(school: School) -> None:

@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from conftest import TurnableClock
 from factories import School
 from mambo.courses.models import Lesson
-from mambo.game.models import XpEvent
+from mambo.game.models import ActivityDay, XpEvent
 from mambo.progress.models import LessonCompletion
+from mambo.progress.repository import CompletionRepository
 from mambo.users.models import UserProfile
+from mambo.users.repository import ProfileRepository
 from quizzes.test_answering import QUIZ, RIGHT, answer, waiting
 
 
@@ -119,6 +121,38 @@ async def test_no_circle_of_a_quiz_a_completion_and_the_deletion_of_a_course(sch
 
         assert await deleting.scalar(free) == second.id
     assert [(await attempt).status_code, (await completion).status_code] == [200, 200]
+
+
+async def test_a_completion_waits_for_the_profile_before_it_stores_anything(
+    school: School, clock: TurnableClock
+) -> None:
+    """The transaction that holds the profile may store the same completion meanwhile: there is no deadlock."""
+    [lesson] = await school.lessons_of(await school.world(lessons=1))
+    learner = await school.person()
+    async with school.sessions() as holder, holder.begin():
+        await ProfileRepository(holder).lock(learner.user_id)
+        completion = asyncio.create_task(learner.post(f"/api/courses/lessons/{lesson.id}/complete"))
+        await waiting(school, 1)
+
+        assert await CompletionRepository(holder).complete(learner.user_id, lesson.id, clock())
+
+    assert ((await completion).status_code, (await completion).json()["newly_completed"]) == (200, False)
+    assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 0
+
+
+async def test_a_completion_counts_the_day_of_the_time_zone_that_it_waited_for(
+    school: School, clock: TurnableClock
+) -> None:
+    """12:00 UTC on 2 March is 02:00 on 3 March in Kiritimati."""
+    [lesson] = await school.lessons_of(await school.world(lessons=1))
+    learner = await school.person()
+    async with school.sessions() as holder, holder.begin():
+        await holder.execute(sa.update(UserProfile).values(timezone="Pacific/Kiritimati"))
+        completion = asyncio.create_task(learner.post(f"/api/courses/lessons/{lesson.id}/complete"))
+        await waiting(school, 1)
+
+    assert (await completion).json()["newly_completed"] is True
+    assert await school.scalar(sa.select(ActivityDay.local_date)) == clock().date() + timedelta(days=1)
 
 
 async def test_the_write_that_crosses_a_level_says_so_and_no_other(school: School) -> None:

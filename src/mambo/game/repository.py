@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from mambo.database.repository import Repository
-from mambo.database.statements import param
+from mambo.errors import NotFound
 from mambo.game import rules
 from mambo.game.models import ActivityDay, ActivityReason, WeeklyXp, XpEvent, XpKind
 from mambo.users.models import User, UserProfile
@@ -51,70 +50,17 @@ def newest_run(
     )
 
 
-VALUES: dict[str, sa.types.TypeEngine[Any]] = {
-    **dict.fromkeys(("id", "user_id", "world_id", "source_id", "actor_id"), sa.Uuid()),
-    **dict.fromkeys(("kind", "reason", "day_reason", "timezone"), sa.Text()),
-    "amount": sa.Integer(),
-    "revision": sa.BigInteger(),
-    "at": sa.DateTime(timezone=True),
-    "day": sa.Date(),
-}
+class Payment(Struct, frozen=True):
+    """What came of paying XP: whether the source was paid now, and the learner's total XP before and after."""
 
+    is_paid: bool
+    xp_before: int
+    xp_after: int
 
-def part(name: str, sql: str) -> sa.CTE:
-    """A part of a statement that does several things at once, and so all of them or none: see `add_cte`.
-
-    Its values are among `VALUES`; a part sees those that are added before it. Its columns are those of any part: it
-    names itself which of them it returns.
-    """
-    clause = sa.text(sql)
-    values = [param(value, VALUES[value]) for value in clause.compile().params]
-    columns = (sa.column("user_id", sa.Uuid()), sa.column("xp", sa.Integer()), sa.column("amount", sa.Integer()))
-    return clause.bindparams(*values).columns(*columns).cte(name)
-
-
-# A row of the ledger and its projections: they pay whoever is in `learner`, and the learner is in `paid` if that was
-# the first time. `learner` locks their profile before all else: whoever pays, counts a day or rebuilds waits for it
-# holding nothing of the game.
-PAID = part(
-    "paid",
-    """
-    INSERT INTO xp_event (id, user_id, kind, source_id, amount, at, actor_id, reason)
-    SELECT :id, user_id, :kind, :source_id, :amount, :at, :actor_id, :reason FROM learner
-    ON CONFLICT ON CONSTRAINT uq_xp_event_source DO NOTHING
-    RETURNING user_id, amount, at
-    """,
-)
-TOTAL = part(
-    "total",
-    """
-    UPDATE user_profile SET xp = xp + amount, xp_reached_at = greatest(xp_reached_at, at)
-    FROM paid WHERE user_profile.user_id = paid.user_id AND amount <> 0
-    RETURNING user_profile.user_id, xp, amount, at
-    """,
-)
-WEEKLY = part(
-    "weekly",
-    """
-    INSERT INTO weekly_xp (user_id, week, xp, reached_at)
-    SELECT user_id, date_trunc('week', at AT TIME ZONE 'UTC')::date, amount, at FROM total
-    ON CONFLICT (user_id, week) DO UPDATE
-    SET xp = weekly_xp.xp + excluded.xp, reached_at = greatest(weekly_xp.reached_at, excluded.reached_at)
-    """,
-)
-# The same for the local day `day` of whoever is in `learner`, which counts once, and not before one that counts.
-COUNTED = part(
-    "counted",
-    """
-    INSERT INTO activity_day (user_id, local_date, reason) SELECT user_id, :day, :day_reason FROM learner
-    WHERE NOT EXISTS (SELECT FROM activity_day WHERE activity_day.user_id = learner.user_id AND local_date >= :day)
-    ON CONFLICT DO NOTHING
-    """,
-)
-SOMEONE = part("learner", "SELECT user_id FROM user_profile WHERE user_id = :user_id")
-LOCKED = part("learner", "SELECT user_id FROM user_profile WHERE user_id = :user_id FOR NO KEY UPDATE")
-DAY_COUNTED = sa.select(SOMEONE.c.user_id).add_cte(SOMEONE, COUNTED)
-PAYMENT = sa.select(PAID.c.user_id).add_cte(LOCKED, PAID, TOTAL, WEEKLY)
+    @property
+    def amount(self) -> int:
+        """XP paid now; 0 when the source was paid before."""
+        return self.xp_after - self.xp_before
 
 
 class LedgerRepository(Repository[XpEvent]):
@@ -132,11 +78,19 @@ class LedgerRepository(Repository[XpEvent]):
         *,
         actor_id: UUID | None = None,
         reason: str | None = None,
-    ) -> bool:
-        """Pay XP for a source, once ever; False when it was paid before, or there is no such learner."""
-        values = {"id": uuid7(), "user_id": user_id, "kind": kind, "source_id": source_id, "amount": amount, "at": at}
-        values |= {"actor_id": actor_id, "reason": reason}
-        return await self.session.scalar(PAYMENT, values) is not None
+    ) -> Payment:
+        """Pay XP for a source, once.
+
+        Raises:
+            NotFound: there is no such learner.
+            IntegrityError: the total would be below zero.
+
+        """
+        payment = sa.func.pay_xp(uuid7(), user_id, kind, source_id, amount, at, actor_id, reason)
+        row = (await self.session.execute(sa.select(payment.table_valued(*Payment.__struct_fields__)))).one()
+        if row.xp_before is None:
+            raise NotFound("user")
+        return Payment(*row)
 
     async def get_standing(self, user_id: UUID) -> Standing:
         query = sa.select(
@@ -151,14 +105,14 @@ class LedgerRepository(Repository[XpEvent]):
             query = query.where(XpEvent.id < before)
         return (await self.session.scalars(query)).all()
 
-    async def get_adjustment(self, user_id: UUID, source_id: UUID) -> sa.Row[XpEvent, int, int] | None:
+    async def get_adjustment(self, user_id: UUID, source_id: UUID) -> sa.Row[XpEvent, int, int]:
         """The row of an adjustment, with the learner's total and level."""
         query = (
             sa.select(XpEvent, UserProfile.xp, UserProfile.level)
             .join(UserProfile, UserProfile.user_id == XpEvent.user_id)
             .where(XpEvent.user_id == user_id, XpEvent.kind == XpKind.ADJUSTMENT, XpEvent.source_id == source_id)
         )
-        return (await self.session.execute(query)).one_or_none()
+        return (await self.session.execute(query)).one()
 
 
 class LeaderboardRepository(Repository[UserProfile]):
@@ -197,12 +151,13 @@ class ActivityRepository(Repository[ActivityDay]):
     model_type = ActivityDay
 
     async def record(self, user_id: UUID, reason: ActivityReason, at: datetime) -> None:
-        """Count the learner's local day; a day that counts already, or lies before a counted one, changes nothing."""
+        """Count the learner's local day as active, unless that day or a later one counts already."""
         timezone = await self.session.scalar(
             sa.select(UserProfile.timezone).where(UserProfile.user_id == user_id).with_for_update(key_share=True)
         )
-        day = rules.local_date(at, timezone or "UTC")
-        await self.session.execute(DAY_COUNTED, {"user_id": user_id, "day": day, "day_reason": reason})
+        if timezone is not None:
+            day = rules.local_date(at, timezone)
+            await self.session.execute(sa.select(sa.func.count_day(user_id, day, reason)))
 
     async def get_runs(self, user_id: UUID) -> Sequence[sa.Row[date, date]]:
         """The first and the last day of each run of active days, in order.

@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from mambo.errors import Conflict, Invalid, NotFound
+from mambo.errors import Conflict, Invalid
 from mambo.game import rules
 from mambo.game.models import XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
@@ -62,10 +62,7 @@ class GameService:
             actor_id=actor.user_id,
             reason=data.reason.strip(),
         )
-        row = await self.ledger.get_adjustment(user_id, source_id)
-        if row is None:
-            raise NotFound("user")
-        event, total, level = row
+        event, total, level = await self.ledger.get_adjustment(user_id, source_id)
         if (event.amount, event.reason) != (data.amount, data.reason.strip()):
             raise Conflict("This source_id stands for another adjustment already: send a new one.")
         return Adjusted(**asdict(as_struct(event, XpRow)), new_total_xp=total, new_level=level)

@@ -17,7 +17,7 @@ from mambo.database.pool import Pool
 from mambo.database.repository import Repository
 from mambo.database.statements import Statement, param
 from mambo.game.models import ActivityReason, XpKind
-from mambo.game.repository import COUNTED, PAID, TOTAL, WEEKLY, Standing, newest_run, part
+from mambo.game.repository import Standing, newest_run
 from mambo.game.rules import level_of, local_date
 from mambo.progress.models import LessonCompletion
 from mambo.quizzes.models import QuizAttempt
@@ -90,8 +90,10 @@ LESSON_STATE = Statement(
     )
 )
 
-# One statement, and so one transaction: a lesson that was not completed is, is paid for and counts for the day, or
-# nothing is stored. That goes by the catalogue as it stood at `revision`, and by the learner's day in `timezone`.
+# A completion is one statement, and so one transaction: the completion, its XP and the active day are stored together.
+# `before` is what the learner has done so far. `learner` locks the profile row before anything is stored. It is empty
+# if the lesson is completed already, or if the catalogue's revision or the learner's time zone (which decides the day)
+# is not the one that the caller knows. The functions see what was committed while the statement waited for the lock.
 BEFORE = (
     sa.select(
         REVISION,
@@ -108,44 +110,55 @@ BEFORE = (
     .where(UserProfile.user_id == USER_ID)
     .cte("before")
 )
-LEARNER = part(
-    "learner",
-    """
-    SELECT user_id, xp FROM user_profile
-    WHERE user_id = :user_id AND timezone = :timezone
-        AND EXISTS (SELECT FROM before WHERE NOT is_completed AND revision IS NOT DISTINCT FROM :revision)
-    FOR NO KEY UPDATE
-    """,
+LEARNER = (
+    sa.select(UserProfile.user_id)
+    .where(
+        UserProfile.user_id == USER_ID,
+        UserProfile.timezone == param("timezone", sa.Text()),
+        sa.exists().where(
+            ~BEFORE.c.is_completed, BEFORE.c.revision.is_not_distinct_from(param("revision", sa.BigInteger()))
+        ),
+    )
+    .with_for_update(key_share=True)
+    .cte("learner")
 )
-DONE = part(
-    "done",
-    """
-    INSERT INTO lesson_completion (user_id, world_id, lesson_id, completed_at)
-    SELECT user_id, :world_id, :source_id, :at FROM learner
-    ON CONFLICT DO NOTHING
-    RETURNING user_id
-    """,
+AT = param("at", sa.DateTime(timezone=True))
+DONE = (
+    insert(LessonCompletion)
+    .from_select(
+        ["user_id", "world_id", "lesson_id", "completed_at"],
+        sa.select(LEARNER.c.user_id, WORLD_ID, LESSON_ID, AT),
+    )
+    .on_conflict_do_nothing()
+    .returning(LessonCompletion.user_id)
+    .cte("done")
 )
-IS_NEW = DONE.c.user_id.is_not(None)
+PAYMENT = sa.func.pay_xp(
+    param("id", sa.Uuid()), DONE.c.user_id, XpKind.LESSON, LESSON_ID, param("xp_value", sa.Integer()), AT
+).table_valued("xp_before", "xp_after")
+PAID = (
+    sa.select(
+        *PAYMENT.c,
+        sa.func.count_day(DONE.c.user_id, param("day", sa.Date()), ActivityReason.LESSON),
+        sa.func.lessons_completed(DONE.c.user_id, WORLD_ID).label("completed_count"),
+    )
+    .join_from(DONE, PAYMENT, sa.true())
+    .cte("paid")
+)
+IS_NEW = PAID.c.xp_after.is_not(None)
 COMPLETION = Statement(
     sa.select(
         BEFORE.c.revision,
         BEFORE.c.is_completed | IS_NEW,
         IS_NEW,
-        sa.func.coalesce(PAID.c.amount, 0),
-        sa.case((IS_NEW, sa.func.lessons_completed(USER_ID, WORLD_ID)), else_=BEFORE.c.completed_count),
+        sa.func.coalesce(PAID.c.xp_after - PAID.c.xp_before, 0),
+        sa.func.coalesce(PAID.c.completed_count, BEFORE.c.completed_count),
         BEFORE.c.has_passed_quiz,
-        sa.func.coalesce(TOTAL.c.xp, LEARNER.c.xp, BEFORE.c.xp),
+        sa.func.coalesce(PAID.c.xp_after, BEFORE.c.xp),
         BEFORE.c.timezone,
         BEFORE.c.first_day,
         BEFORE.c.last_day,
-    )
-    .select_from(BEFORE)
-    .outerjoin(LEARNER, sa.true())
-    .outerjoin(DONE, sa.true())
-    .outerjoin(PAID, sa.true())
-    .outerjoin(TOTAL, sa.true())
-    .add_cte(BEFORE, LEARNER, PAID, TOTAL, WEEKLY, COUNTED, DONE)
+    ).join_from(BEFORE, PAID, sa.true(), isouter=True)
 )
 
 
@@ -202,14 +215,9 @@ class ProgressRepository:
             world_id=lesson.world_id,
             revision=revision,
             timezone=timezone,
-            kind=XpKind.LESSON,
-            source_id=lesson.id,
-            amount=lesson.xp_value,
-            actor_id=None,
-            reason=None,
+            xp_value=lesson.xp_value,
             at=at,
             day=day,
-            day_reason=ActivityReason.LESSON,
         )
         seen, is_completed, is_new, paid, completed_count, has_passed_quiz, xp, zone, first_day, last_day = row
         standing = Standing(xp, level_of(xp), zone, first_day, last_day)

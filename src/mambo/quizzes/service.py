@@ -86,10 +86,10 @@ class QuizService:
         return msgspec.convert(stored["quiz"], list[QuizQuestion])
 
     async def _reward(self, user_id: UUID, lesson_id: UUID) -> int:
-        """Count the day of a pass and pay for the first; answers what was paid."""
-        is_first = await self.ledger.pay(user_id, XpKind.QUIZ, lesson_id, QUIZ_XP, self.now)
+        """Pay for the first pass and count the day of every pass; returns the XP paid."""
+        payment = await self.ledger.pay(user_id, XpKind.QUIZ, lesson_id, QUIZ_XP, self.now)
         await self.activity.record(user_id, ActivityReason.QUIZ, self.now)
-        return QUIZ_XP if is_first else 0
+        return payment.amount
 
 
 async def provide_quiz_service(

@@ -126,8 +126,7 @@ class SubmissionService:
         paid = 0
         if data.status == "approved":
             await self.catalogue.complete(user_id, lesson_id, self.now)
-            if await self.ledger.pay(user_id, XpKind.BOSS, lesson_id, xp_value, self.now):
-                paid = xp_value
+            paid = (await self.ledger.pay(user_id, XpKind.BOSS, lesson_id, xp_value, self.now)).amount
         return GradedSubmission(**queued(await self.submissions.get_queued(submission_id)), xp_gained=paid)
 
 
