@@ -1,4 +1,4 @@
-"""What a school looks like on its first day: an admin to sign in with, and two courses."""
+"""Demo data: a local admin, and two courses."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ ADMIN_EMAIL = "admin@example.com"
 
 
 class Admin(msgspec.Struct):
-    """The local admin, as kept in `admin.json`."""
+    """The local admin, as stored in `admin.json`."""
 
     email: str
     password: str
@@ -35,15 +35,15 @@ class DemoLevel(LevelCreate, kw_only=True):
 
 
 class DemoCourse(CourseCreate, kw_only=True):
-    """A demo file: a course as the API takes it, with its levels."""
+    """A demo file: a course as the API accepts it, with its levels."""
 
     levels: list[DemoLevel]
 
 
 def prepare(database_url: str, data_dir: Path, *, with_demo: bool) -> Admin:
-    """Make sure of the local admin, and load the demo courses the first time they are wanted.
+    """Create the local admin if it is missing, and load the demo courses once.
 
-    `data_dir/demo-loaded` remembers that they were loaded, so that deleted ones stay away.
+    `data_dir/demo-loaded` marks that they were loaded, so that deleted courses are not loaded again.
     """
     admin, is_new = local_admin(data_dir / "admin.json")
     marker = data_dir / "demo-loaded"
@@ -55,7 +55,7 @@ def prepare(database_url: str, data_dir: Path, *, with_demo: bool) -> Admin:
 
 
 def local_admin(file: Path) -> tuple[Admin, bool]:
-    """The admin of `file`, and whether it was made just now, with a new random password."""
+    """Return the admin of `file`, and whether it was created now, with a random password."""
     if file.exists():
         return msgspec.json.decode(file.read_bytes(), type=Admin), False
     admin = Admin(ADMIN_EMAIL, secrets.token_urlsafe(12))
@@ -65,7 +65,7 @@ def local_admin(file: Path) -> tuple[Admin, bool]:
 
 
 async def store(database_url: str, admin: Admin, courses: list[DemoCourse], *, set_password: bool) -> None:
-    """Store the admin, and the courses in a school that has none, in one transaction."""
+    """Store the admin, and the courses if there are none, in one transaction."""
     engine = create_engine(database_url, pool_size=1)
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
@@ -79,7 +79,7 @@ async def store(database_url: str, admin: Admin, courses: list[DemoCourse], *, s
 
 
 async def store_admin(users: UserRepository, admin: Admin, *, set_password: bool) -> None:
-    """Make the account, or give it the new password; one that has both is left alone."""
+    """Create the account, or set its new password; do nothing if it has its password."""
     user = await users.get_one_or_none(email=admin.email)
     if user is not None and not set_password:
         return

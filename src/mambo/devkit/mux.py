@@ -1,6 +1,6 @@
-"""An emulator of what we use of Mux: direct uploads, assets and webhooks over HTTP, for a machine without Mux.
+"""An emulator of Mux for development and tests: direct uploads, assets and webhooks over HTTP.
 
-It counts the bytes of a file and keeps none, so every video is the same 24 seconds, and there is no playback.
+It counts the bytes of a file and stores none: every video is the same 24 seconds long, and cannot be played.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from mambo.devkit.mux_webhooks import RestFault as RestFault
 
 NOTICE = "This is an emulator of Mux for development and tests, not Mux: it stores and plays no video."
 NOT_A_VIDEO = "The file is not a valid video file."
-CHUNK = 256 * 1024  # a resumable upload is stored in whole multiples of this
+CHUNK = 256 * 1024  # a resumable upload is accepted in whole multiples of this
 CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,15})-(\d{1,15})|\*)/(\d{1,15})")
 ENCODING_TIERS = {"basic": "baseline", "plus": "smart", "premium": "premium"}
 ANALYSED: dict[str, Any] = {
@@ -68,7 +68,7 @@ ANALYSED: dict[str, Any] = {
 
 
 class NewAssetSettings(Struct):
-    """What is checked of `new_asset_settings`; the rest is kept and echoed as it came."""
+    """The fields of `new_asset_settings` that are validated; the others are stored and returned unchanged."""
 
     passthrough: Annotated[str, Meta(max_length=255)] = ""
     playback_policies: list[Literal["public", "signed", "drm"]] = []
@@ -85,7 +85,7 @@ class CreateUpload(Struct):
 
 
 class Upload(Struct, kw_only=True):
-    """A direct upload; `received` counts bytes."""
+    """A direct upload; `received` is in bytes."""
 
     id: str
     token: str
@@ -101,7 +101,7 @@ class Upload(Struct, kw_only=True):
 
 
 class Stored(Struct):
-    """What survives a restart; assets are as they go into webhooks."""
+    """The state that survives a restart; assets are in the format of webhooks."""
 
     uploads: dict[str, Upload] = {}
     assets: dict[str, dict[str, Any]] = {}
@@ -109,7 +109,10 @@ class Stored(Struct):
 
 
 class MuxEmulator(Controls):
-    """A running emulator. Its public attributes and `settle` are for any thread, the rest is for its own event loop."""
+    """A running emulator.
+
+    Any thread may use its public attributes and `settle`; the rest runs on its own event loop.
+    """
 
     def __init__(
         self,
@@ -132,17 +135,19 @@ class MuxEmulator(Controls):
         self._loop: asyncio.AbstractEventLoop
 
     def settle(self, seconds: float = 10) -> None:
-        """Block until no video is processed and every webhook is accepted, lost or given up; not for an event loop.
+        """Block until no video is being processed and every webhook is accepted, lost or given up.
+
+        Do not call it on an event loop.
 
         Raises:
-            TimeoutError: that took longer.
+            TimeoutError: it takes longer than `seconds`.
 
         """
         asyncio.run_coroutine_threadsafe(self._webhooks.settle(seconds), self._loop).result()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Take up what a former run left, and leave what this one does not finish."""
+        """Resume what an earlier run left unfinished; leave unfinished work to the next run."""
         self._loop = asyncio.get_running_loop()
         self._webhooks.resume()
         for asset in self._stored.assets.values():
@@ -156,10 +161,10 @@ class MuxEmulator(Controls):
     # Uploads
 
     def create_upload(self, body: object) -> dict[str, Any]:
-        """Make an upload from a decoded body.
+        """Create an upload from a decoded body.
 
         Raises:
-            msgspec.ValidationError: it is not one that Mux takes.
+            msgspec.ValidationError: Mux would reject the body.
 
         """
         checked = msgspec.convert(body, CreateUpload)
@@ -208,14 +213,14 @@ class MuxEmulator(Controls):
         return {key: value for key, value in shown.items() if value is not None}
 
     def store(self, upload: Upload, size: int, content_range: str | None) -> bool:
-        """Count the `size` bytes of a PUT, as Google's resumable uploads do; whether that was the end of the file.
+        """Count the `size` bytes of a PUT, as Google's resumable uploads do; return whether the file is complete.
 
-        Bytes that do not go on where the last ones ended are ignored; `upload.received` tells where that was. The last
-        ones may come again, as their sender may have missed the answer.
+        Bytes that do not start at `upload.received` are ignored. The last bytes may be sent again, because their sender
+        may have missed the response.
 
         Raises:
-            ClientException: the range makes no sense, or not for so many bytes.
-            HTTPException: 410, the upload does not wait for a file.
+            ClientException: the range is invalid, or does not match the number of bytes.
+            HTTPException: 410, the upload is not waiting for a file.
 
         """
         start, end, total = parse_range(content_range, upload.received) if content_range else (0, size, size)
@@ -251,7 +256,7 @@ class MuxEmulator(Controls):
         return in_rest(find(self._stored.assets, asset_id))
 
     def list_assets(self, upload_id: str | None, cursor: str | None) -> list[dict[str, Any]]:
-        """Newest first, from behind the `cursor`, which is an asset's id."""
+        """Return assets after `cursor` (an asset's id), the newest first."""
         ids = [asset_id for asset_id in newest_first(self._stored.assets) if cursor is None or asset_id < cursor]
         assets = [in_rest(self._stored.assets[asset_id]) for asset_id in ids]
         return [asset for asset in assets if upload_id in {None, asset["upload_id"]}]
@@ -296,7 +301,7 @@ T = TypeVar("T")
 
 
 def new_id() -> str:
-    """As long as Mux's, of the same letters, and in the order of time."""
+    """Return an id as long as Mux's, of the same characters, ordered by time."""
     return uuid_utils.uuid7().hex + secrets.token_hex(6)
 
 
@@ -313,7 +318,7 @@ def find(things: dict[str, T], an_id: str) -> T:
 
 
 def parse_range(content_range: str, received: int) -> tuple[int, int, int]:
-    """Start, end and total; a question (`bytes */total`) starts and ends at what was received."""
+    """Return start, end and total; a query (`bytes */total`) starts and ends at `received`."""
     match = CONTENT_RANGE.fullmatch(content_range)
     if match is None:
         raise ClientException("Content-Range is neither `bytes first-last/total` nor `bytes */total`.")
@@ -343,7 +348,7 @@ def new_asset(upload: Upload, now: int) -> dict[str, Any]:
 
 
 def in_rest(asset: dict[str, Any]) -> dict[str, Any]:
-    """An asset as REST shows it: what webhooks have as a number is a string there."""
+    """Return an asset in the format of REST, where `created_at` is a string."""
     return {**asset, "created_at": str(asset["created_at"])}
 
 
@@ -352,7 +357,7 @@ Limit = FromQuery[Annotated[int, Meta(ge=1, le=100)]]
 PageNumber = FromQuery[Annotated[int, Meta(ge=1)]]
 
 
-def answer(data: object, **more: object) -> dict[str, Any]:
+def envelope(data: object, **more: object) -> dict[str, Any]:
     return {"data": data, **more, "emulator": True}
 
 
@@ -368,19 +373,19 @@ class Rest(Controller):
 
     @post("/uploads")
     async def create_upload(self, request: Request[Any, Any, Any], mux: Emulator) -> dict[str, Any]:
-        return answer(mux.create_upload(msgspec.json.decode(await request.body())))
+        return envelope(mux.create_upload(msgspec.json.decode(await request.body())))
 
     @get("/uploads")
     async def list_uploads(self, mux: Emulator, limit: Limit = 25, page: PageNumber = 1) -> dict[str, Any]:
-        return answer(mux.list_uploads()[limit * (page - 1) :][:limit])
+        return envelope(mux.list_uploads()[limit * (page - 1) :][:limit])
 
     @get("/uploads/{upload_id:str}")
     async def get_upload(self, upload_id: FromPath[str], mux: Emulator) -> dict[str, Any]:
-        return answer(mux.show(mux.get_upload(upload_id)))
+        return envelope(mux.show(mux.get_upload(upload_id)))
 
     @put("/uploads/{upload_id:str}/cancel")
     async def cancel_upload(self, upload_id: FromPath[str], mux: Emulator) -> dict[str, Any]:
-        return answer(mux.cancel_upload(upload_id))
+        return envelope(mux.cancel_upload(upload_id))
 
     @get("/assets")
     async def list_assets(
@@ -392,11 +397,11 @@ class Rest(Controller):
         upload_id: FromQuery[str | None] = None,
     ) -> dict[str, Any]:
         rest = mux.list_assets(upload_id, cursor)[limit * (page - 1) :]
-        return answer(rest[:limit], next_cursor=rest[limit - 1]["id"] if len(rest) > limit else None)
+        return envelope(rest[:limit], next_cursor=rest[limit - 1]["id"] if len(rest) > limit else None)
 
     @get("/assets/{asset_id:str}")
     async def get_asset(self, asset_id: FromPath[str], mux: Emulator) -> dict[str, Any]:
-        return answer(mux.get_asset(asset_id))
+        return envelope(mux.get_asset(asset_id))
 
     @delete("/assets/{asset_id:str}")
     async def delete_asset(self, asset_id: FromPath[str], mux: Emulator) -> None:
@@ -404,7 +409,7 @@ class Rest(Controller):
 
 
 class FileUpload(Controller):
-    """Where the browser puts the file; the token is in the address that `create_upload` gave."""
+    """The address to which a browser sends the file; its token comes from `create_upload`."""
 
     path = "/upload/{upload_id:str}"
 
@@ -436,7 +441,7 @@ class FileUpload(Controller):
 
 
 def cors_headers(upload: Upload, request: Request[Any, Any, Any]) -> dict[str, str]:
-    """For the upload's own origin; without them a browser refuses."""
+    """Return the CORS headers for the upload's own origin."""
     origin = request.headers.get("origin")
     if origin is None or upload.cors_origin not in {origin, "*"}:
         return {"Vary": "Origin"}
@@ -450,7 +455,7 @@ def cors_headers(upload: Upload, request: Request[Any, Any, Any]) -> dict[str, s
 
 
 class Switches(Controller):
-    """What Mux does not have: the emulator says what it is, and is told what to do wrong."""
+    """Routes that Mux does not have: what this is, and the faults to simulate."""
 
     path = "/emulator"
 
@@ -477,14 +482,14 @@ def on_invalid_body(_request: Request[Any, Any, Any], error: msgspec.DecodeError
 
 
 def refuse(status: int, message: str, headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:
-    """An error as Mux words it."""
+    """Return an error in Mux's format."""
     kind = "invalid_parameters" if status == HTTPStatus.BAD_REQUEST else HTTPStatus(status).name.lower()
     body = {"error": {"type": kind, "messages": [message]}, "emulator": True}
     return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
 
 
 @contextmanager
-def mux_emulator(  # noqa: PLR0913 - each is something an emulator is set up with
+def mux_emulator(  # noqa: PLR0913 - the options of an emulator
     *,
     token_id: str,
     token_secret: str,
@@ -496,11 +501,11 @@ def mux_emulator(  # noqa: PLR0913 - each is something an emulator is set up wit
     faults: Faults | None = None,
     clock: Clock = utc_now,
 ) -> Iterator[MuxEmulator]:
-    """Serve on loopback, from a thread with its own event loop, until the block ends; `folder` keeps the state.
+    """Serve on loopback in a thread with its own event loop until the block ends; `folder` stores the state.
 
     Raises:
         OSError: the port is taken, or the folder cannot be used.
-        msgspec.DecodeError: the folder holds a state that this version does not read.
+        msgspec.DecodeError: the stored state is of another version.
 
     """
     if folder:
@@ -518,7 +523,7 @@ def mux_emulator(  # noqa: PLR0913 - each is something an emulator is set up wit
                 access_log=False,
                 proxy_headers=False,  # its wrapper would hide the connection that a fault closes
                 headers=[("X-Mux-Emulator", "true")],
-                timeout_keep_alive=75,  # longer than a client keeps an idle connection
+                timeout_keep_alive=75,  # longer than clients keep idle connections
                 timeout_graceful_shutdown=1,
             )
         )

@@ -1,4 +1,4 @@
-"""What the Mux emulator sends by itself, which is webhooks, and what it does wrong where it is told to."""
+"""The webhooks of the Mux emulator, and the faults that it simulates."""
 
 import asyncio
 import hmac
@@ -19,13 +19,13 @@ from msgspec import Struct
 from mambo.clock import Clock
 
 MAX_ATTEMPTS = 30
-ANSWER_SECONDS = 5
+RESPONSE_SECONDS = 5
 AFTER_A_FILE = {"video.upload.asset_created", "video.asset.created", "video.asset.ready", "video.asset.errored"}
 EVENTS_AFTER_A_FILE = 3
 
 JSON = b"application/json"
 ERROR = b'{"error":{"type":"%b","messages":["%b"]},"emulator":true}'
-MISANSWERS = {
+FAULTY_RESPONSES = {
     "rate_limited": (429, JSON, [ERROR % (b"too_many_requests", b"Too many requests")]),
     "server_error": (500, JSON, [ERROR % (b"internal_server_error", b"Something went wrong")]),
     "garbage": (200, b"text/html", [b"<!doctype html><title>Welcome</title>"]),
@@ -34,11 +34,11 @@ MISANSWERS = {
 
 
 class RestFault(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What the next `count` REST requests get instead of a good answer; null is all of them.
+    """The fault of the next `count` REST requests; null is all of them.
 
-    `slow` begins after `seconds`, for a client that is still there; they are also the Retry-After of `rate_limited`.
-    `reset` closes the connection without an answer, `drop_reply` does so after the work. `garbage` is HTML with a 200,
-    `huge` a 200 of 64 MiB.
+    `slow` responds after `seconds`, which are also the Retry-After of `rate_limited`. `reset` closes the connection
+    without a response, `drop_reply` does so after the request has been processed. `garbage` is HTML with status 200,
+    `huge` a body of 64 MiB.
     """
 
     kind: Literal["rate_limited", "server_error", "slow", "reset", "drop_reply", "garbage", "huge"]
@@ -47,11 +47,11 @@ class RestFault(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What the emulator does wrong: nothing, unless told otherwise.
+    """The faults to simulate; by default none.
 
-    `lose_webhooks`: how many are never sent, null for all; `repeat_webhooks`: how often each is sent again, at the same
-    time; `reverse_webhooks`: the three after a file wait for each other and go out last first;
-    `processing_error`: the message with which assets fail.
+    `lose_webhooks`: how many are never sent, null for all. `repeat_webhooks`: how many more times each is sent.
+    `reverse_webhooks`: the three webhooks after a file are sent in reverse order. `processing_error`: the message with
+    which assets fail.
     """
 
     lose_webhooks: int | None = 0
@@ -76,7 +76,7 @@ class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Webhook(Struct, kw_only=True):
-    """An event as Mux sends it: `id` stays on redelivery, when the failed `attempts` are in the body too."""
+    """An event in Mux's format: a redelivery has the same `id`, and the failed `attempts`."""
 
     type: str
     request_id: None = None
@@ -91,7 +91,7 @@ class Webhook(Struct, kw_only=True):
 
 
 class Delivery(NamedTuple):
-    """One attempt at sending a webhook; `status` is None where nobody answered in time."""
+    """One attempt to send a webhook; `status` is None if there was no response in time."""
 
     webhook_id: str
     type: str
@@ -100,8 +100,8 @@ class Delivery(NamedTuple):
     signature: str
 
 
-class Seen(NamedTuple):
-    """A request to REST; `path` with its query, `body` decoded where it is JSON."""
+class RecordedRequest(NamedTuple):
+    """A REST request; `path` includes the query, `body` is decoded JSON."""
 
     method: str
     path: str
@@ -109,19 +109,19 @@ class Seen(NamedTuple):
 
 
 class Controls:
-    """What may be turned while the emulator runs, and what it has seen."""
+    """The settings that tests change while the emulator runs, and the requests and deliveries it has recorded."""
 
     def __init__(self, webhook_url: str, faults: Faults) -> None:
         self.webhook_url, self.faults = webhook_url, faults
-        self.requests, self.deliveries = list[Seen](), list[Delivery]()
+        self.requests, self.deliveries = list[RecordedRequest](), list[Delivery]()
 
 
 class NotDelivered(Exception):
-    """The receiver did not answer in time, or with anything else than 2xx."""
+    """The receiver did not respond in time, or not with 2xx."""
 
 
 def sign(body: bytes, secret: str, at: int) -> str:
-    """The `Mux-Signature` of the exact bytes, `at` seconds since 1970."""
+    """Return the `Mux-Signature` header of these bytes; `at` is in Unix seconds."""
     digest = hmac.new(secret.encode(), b"%d." % at + body, "sha256").hexdigest()
     return f"t={at},v1={digest}"
 
@@ -131,7 +131,7 @@ def timestamp(at: datetime) -> str:
 
 
 class Webhooks:
-    """Sends events until each is accepted, and holds the tasks that do so; lives on one event loop."""
+    """Sends events until each is accepted; runs on one event loop."""
 
     def __init__(
         self, controls: Controls, secret: str, clock: Clock, undelivered: dict[str, Webhook], save: Callable[[], None]
@@ -140,12 +140,12 @@ class Webhooks:
         self._undelivered, self._save = undelivered, save
         self._held = dict[str, list[Webhook]]()
         self._tasks = set[asyncio.Task[None]]()
-        # The receiver is on this machine: without a proxy, and without the 50 ms that certificates take to load.
+        # The receiver is on this machine: no proxy, and no certificates, which take 50 ms to load.
         no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._client = httpx.AsyncClient(trust_env=False, verify=no_tls, timeout=ANSWER_SECONDS)
+        self._client = httpx.AsyncClient(trust_env=False, verify=no_tls, timeout=RESPONSE_SECONDS)
 
     def announce(self, event: str, data: dict[str, Any]) -> None:
-        """Send an event about an upload or asset, unless a fault swallows it."""
+        """Send an event about an upload or asset, unless a fault loses it."""
         subject = {"type": event.split(".")[1], "id": data["id"]}
         webhook = Webhook(type=event, object=subject, data=data, created_at=timestamp(self._clock()))
         if self._controls.faults.loses_webhook():
@@ -159,7 +159,7 @@ class Webhooks:
             self.start(self._deliver_in_order(due[::-1]))
 
     def resume(self) -> None:
-        """Send again what was not delivered when the emulator was stopped."""
+        """Send the webhooks that were not delivered when the emulator stopped."""
         for webhook in self._undelivered.values():
             self.start(self._deliver_in_order([webhook]))
 
@@ -169,10 +169,10 @@ class Webhooks:
         task.add_done_callback(self._tasks.discard)
 
     async def settle(self, seconds: float) -> None:
-        """Wait until nothing is under way.
+        """Wait until no delivery is running.
 
         Raises:
-            TimeoutError: something still is, after so many seconds.
+            TimeoutError: one is still running after `seconds`.
 
         """
         async with asyncio.timeout(seconds):
@@ -213,7 +213,7 @@ class Webhooks:
         headers = {"Content-Type": "application/json", "Mux-Signature": signature, "User-Agent": "Mux emulator"}
         response = None
         with suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(RESPONSE_SECONDS):
                 response = await self._client.post(address, content=body, headers=headers)
         status = response.status_code if response is not None else None
         self._controls.deliveries.append(Delivery(webhook.id, webhook.type, status, body, signature))
@@ -236,7 +236,7 @@ class Webhooks:
 
 
 class FaultyRest:
-    """Around the app, on uvicorn: notes what REST is asked, and does to it what the faults say."""
+    """ASGI middleware on uvicorn that records REST requests and simulates faults."""
 
     def __init__(self, app: ASGIApp, controls: Controls) -> None:
         self._app, self._controls = app, controls
@@ -247,22 +247,24 @@ class FaultyRest:
             return
         body = await read(receive)
         query = scope["query_string"].decode()
-        self._controls.requests.append(Seen(scope["method"], scope["path"] + (query and f"?{query}"), decoded(body)))
+        self._controls.requests.append(
+            RecordedRequest(scope["method"], scope["path"] + (query and f"?{query}"), decoded(body))
+        )
 
         async def replay() -> HTTPRequestEvent:
             return {"type": "http.request", "body": body, "more_body": False}
 
         match self._controls.faults.next_rest():
             case RestFault(kind="slow", seconds=seconds):
-                if not await has_left(receive, seconds):
+                if not await disconnects(receive, seconds):
                     await self._app(scope, replay, send)
             case RestFault(kind="drop_reply"):
-                await self._app(scope, replay, swallow)
-                await hang_up(receive, send)
+                await self._app(scope, replay, discard)
+                await close_connection(receive, send)
             case RestFault(kind="reset"):
-                await hang_up(receive, send)
+                await close_connection(receive, send)
             case RestFault() as fault:
-                await misanswer(fault, send)
+                await send_faulty_response(fault, send)
             case None:
                 await self._app(scope, replay, send)
 
@@ -283,8 +285,8 @@ def decoded(body: bytes) -> object:
         return None
 
 
-async def has_left(receive: Receive, seconds: float) -> bool:
-    """Whether the client hangs up within so many seconds."""
+async def disconnects(receive: Receive, seconds: float) -> bool:
+    """Return whether the client disconnects within `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return (await receive())["type"] == "http.disconnect"
@@ -292,19 +294,19 @@ async def has_left(receive: Receive, seconds: float) -> bool:
         return False
 
 
-async def swallow(_message: object) -> None:
-    """Where an answer goes that is never sent."""
+async def discard(_message: object) -> None:
+    """Discard a message of a response that is never sent."""
 
 
-async def hang_up(receive: Receive, send: Send) -> None:
-    """Close the connection: for that ASGI has no message, but uvicorn's `send` belongs to what holds the transport."""
+async def close_connection(receive: Receive, send: Send) -> None:
+    """Close the connection through uvicorn's transport, because ASGI has no message for it."""
     cast("Any", send).__self__.transport.abort()
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def misanswer(fault: RestFault, send: Send) -> None:
-    status, media_type, pieces = MISANSWERS[fault.kind]
+async def send_faulty_response(fault: RestFault, send: Send) -> None:
+    status, media_type, pieces = FAULTY_RESPONSES[fault.kind]
     headers = [(b"content-type", media_type)]
     if fault.kind == "rate_limited":
         headers.append((b"retry-after", b"%d" % fault.seconds))

