@@ -1,8 +1,8 @@
 """Who may open a course and its lessons."""
 
 import enum
+from typing import Protocol
 
-from mambo.courses.models import World
 from mambo.errors import NotAllowed, NotFound
 from mambo.web.principal import Principal
 
@@ -13,6 +13,16 @@ class Access(enum.Enum):
     HIDDEN = "hidden"
     LOCKED = "locked"
     OPEN = "open"
+
+
+class Course(Protocol):
+    """What decides about access to a course."""
+
+    @property
+    def is_published(self) -> bool: ...
+
+    @property
+    def is_free(self) -> bool: ...
 
 
 def access_to(visitor: Principal | None, *, is_published: bool, is_free: bool) -> Access:
@@ -28,7 +38,7 @@ def access_to(visitor: Principal | None, *, is_published: bool, is_free: bool) -
     return Access.LOCKED
 
 
-def access_of(visitor: Principal | None, world: World | None) -> Access:
+def access_of(visitor: Principal | None, world: Course | None) -> Access:
     """The same for a world; one that does not exist is hidden."""
     if world is None:
         return Access.HIDDEN

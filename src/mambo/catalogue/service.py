@@ -10,10 +10,9 @@ from litestar.di import NamedDependency
 from mambo.access.rules import Access, require_open
 from mambo.catalogue.repository import NEVER
 from mambo.catalogue.snapshot import Catalogue, LessonEntry, Snapshot, WorldEntry, reader_of
+from mambo.comments.repository import CommentReadRepository
 from mambo.comments.schemas import CommentView
-from mambo.comments.service import CommentService
 from mambo.database.pool import Pool
-from mambo.database.session import Transactions
 from mambo.errors import Conflict, NotFound, Unavailable
 from mambo.game.rules import level_of
 from mambo.progress.repository import Completed, ProgressRepository
@@ -30,11 +29,11 @@ class CatalogueService:
         self,
         catalogue: Catalogue,
         progress: ProgressRepository,
-        transactions: Transactions,
+        comments: CommentReadRepository,
         visitor: Principal | None,
         now: datetime,
     ) -> None:
-        self.catalogue, self.progress, self.transactions = catalogue, progress, transactions
+        self.catalogue, self.progress, self.comments = catalogue, progress, comments
         self.visitor, self.now = visitor, now
 
     async def get_worlds(self) -> EncodedResponse:
@@ -63,8 +62,7 @@ class CatalogueService:
         lesson, world = self._open(await self.catalogue.at(revision), lesson_id, learner)
         comments: list[CommentView] = []
         if has_comments:
-            async with self.transactions.begin() as session:
-                comments = await CommentService(session, self.now).get_newest(lesson_id, learner)
+            comments = await self.comments.get_newest(lesson_id, learner)
         return lesson.detail(reader_of(learner, world.access_of(learner)), comments, is_completed=is_completed)
 
     async def complete(self, lesson_id: UUID, learner: Principal) -> Completion:
@@ -126,7 +124,8 @@ def provide_catalogue_service(
     request: Request[Any, Any, Any],
     catalogue: NamedDependency[Catalogue],
     pool: NamedDependency[Pool],
-    transactions: NamedDependency[Transactions],
     now: NamedDependency[datetime],
 ) -> CatalogueService:
-    return CatalogueService(catalogue, ProgressRepository(pool), transactions, request.scope.get("user"), now)
+    return CatalogueService(
+        catalogue, ProgressRepository(pool), CommentReadRepository(pool), request.scope.get("user"), now
+    )

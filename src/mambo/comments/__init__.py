@@ -1,1 +1,1 @@
-"""What people say about a lesson, and the replies to it."""
+"""Comments on lessons, and replies to them."""

@@ -1,4 +1,4 @@
-"""What goes in and out of comments."""
+"""Bodies of requests and responses about comments."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,28 +8,28 @@ from msgspec import Meta
 
 from mambo.web.schemas import STORABLE, Input, Output
 
-Words = Annotated[
+CommentBody = Annotated[
     str,
     Meta(min_length=1, max_length=2000, pattern=r"^(?=\s*\S)" + STORABLE[1:], examples=["Where is the weight on 6?"]),
 ]
 
 
 class CommentCreate(Input):
-    """A comment, or a reply to one; a `key` that the client made lets it be sent again, and be said once."""
+    """A new comment, or a reply to one; a client that sends it again with the same `key` creates it only once."""
 
-    body: Words
+    body: CommentBody
     parent_id: UUID | None = None
     key: UUID | None = None
 
 
 class CommentChange(Input):
-    """Other words for a comment."""
+    """A new text for a comment."""
 
-    body: Words
+    body: CommentBody
 
 
 class Author(Output):
-    """Whoever said it: first name and last initial."""
+    """The author of a comment: first name and last initial."""
 
     id: UUID
     name: str
@@ -37,7 +37,7 @@ class Author(Output):
 
 
 class ReplyView(Output):
-    """What someone said, as plain text; removed, it has no body and no author, whose account may also be gone."""
+    """A comment as plain text. A removed one has neither body nor author; a deleted account leaves no author."""
 
     id: UUID
     parent_id: UUID | None
@@ -50,7 +50,7 @@ class ReplyView(Output):
 
 
 class CommentView(ReplyView):
-    """A comment with the number of its replies and the first few of them, the oldest first."""
+    """A comment with the number of its replies and the first three of them, the oldest first."""
 
     reply_count: int
     replies: list[ReplyView]

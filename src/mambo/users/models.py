@@ -70,8 +70,3 @@ class UserProfile(Base):
     timezone: Mapped[str] = mapped_column(default="UTC")
     timezone_changed_at: Mapped[datetime | None]
     show_on_leaderboard: Mapped[bool] = mapped_column(default=True)
-
-
-def public_name(first_name: str, last_name: str) -> str:
-    """How others see a person: first name and last initial, as in "Ana R."."""
-    return f"{first_name} {last_name[:1]}."
