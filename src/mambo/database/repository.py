@@ -1,6 +1,5 @@
 """The bases of all repositories: `Repository` in the unit of work, `ReadRepository` for pages that are only read."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
@@ -118,7 +117,7 @@ class ReadRepository:
         *,
         limit: int,
         **values: Any,
-    ) -> tuple[Sequence[RowT], str | None]:
+    ) -> tuple[list[RowT], str | None]:
         """Return one page and the cursor of the next one, which is null at the end.
 
         The query takes one row more than the page holds (`limit`), and is ordered by `id`, which is the cursor.

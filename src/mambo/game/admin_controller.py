@@ -17,14 +17,14 @@ from mambo.web.principal import Principal
     "/api/admin/users/{user_id:uuid}/xp",
     tags=["Admin: people"],
     guards=[requires_admin],
-    dependencies={"game": Provide(provide_game_service)},
+    dependencies={"service": Provide(provide_game_service, sync_to_thread=False)},
     responses=raises(404, 409),
 )
 async def adjust_xp(
     user_id: FromPath[UUID],
     data: JSONBody[Adjustment],
     principal: NamedDependency[Principal],
-    game: NamedDependency[GameService],
+    service: NamedDependency[GameService],
 ) -> Adjusted:
     """Give or take XP with a reason, which the learner reads; a total does not go below zero."""
-    return await game.adjust(user_id, data, principal)
+    return await service.adjust(user_id, data, principal)

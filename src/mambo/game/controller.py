@@ -1,4 +1,4 @@
-"""`/api/progress/{xp,streak}`, the leaderboard, and the rules of the game."""
+"""`/api/progress/{xp,streak}`, the leaderboard, and the published rules of the game."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -8,15 +8,15 @@ from litestar import Controller, Request, get
 from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 
-from mambo.game.repository import LeaderboardRepository, LedgerRepository, provide_leaderboard, provide_ledger
-from mambo.game.rules import week_of
-from mambo.game.schemas import Leader, Rules, StreakView, XpRow
-from mambo.game.service import GameService, provide_game_service, published_rules
-from mambo.users.rules import public_name
+from mambo.game.repository import GameReadRepository, provide_game_reads
+from mambo.game.rules import first_day_shown, local_date, week_of
+from mambo.game.schemas import Leader, Rules, StreakView, XpRow, to_leaders, to_streak
+from mambo.game.service import published_rules
 from mambo.web.guards import open_to_anyone, requires_user
+from mambo.web.handlers import fast_get
 from mambo.web.principal import Principal
 from mambo.web.responses import BytesResponse, conditional_response, etag_response_spec
-from mambo.web.schemas import Page, as_struct
+from mambo.web.schemas import Page
 
 RULES_KEPT = b"public, max-age=300"
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
@@ -26,51 +26,41 @@ class GameController(Controller):
     path = "/api"
     tags = ("Game",)
     guards = (requires_user,)
-    dependencies = {
-        "game": Provide(provide_game_service),
-        "ledger": Provide(provide_ledger),
-        "leaderboard": Provide(provide_leaderboard),
-    }
+    dependencies = {"game": Provide(provide_game_reads, sync_to_thread=False)}
 
-    @get("/progress/xp")
+    @fast_get("/progress/xp")
     async def list_xp(
         self,
         principal: NamedDependency[Principal],
-        ledger: NamedDependency[LedgerRepository],
+        game: NamedDependency[GameReadRepository],
         limit: Limit = 50,
         cursor: Annotated[UUID | None, QueryParameter(description="The next_cursor of the page before")] = None,
     ) -> Page[XpRow]:
-        """One's own XP, payment by payment, the newest first."""
-        found = await ledger.get_events(principal.user_id, limit=limit + 1, before=cursor)
-        items = [as_struct(event, XpRow) for event in found[:limit]]
-        return Page(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
+        """Your own XP, payment by payment, the newest first."""
+        return await game.get_xp(principal.user_id, limit=limit, cursor=cursor)
 
-    @get("/progress/streak")
-    async def get_streak(self, principal: NamedDependency[Principal], game: NamedDependency[GameService]) -> StreakView:
-        """One's own streak, and the days that make it."""
-        return await game.get_streak(principal)
+    @fast_get("/progress/streak")
+    async def get_streak(
+        self,
+        principal: NamedDependency[Principal],
+        game: NamedDependency[GameReadRepository],
+        now: NamedDependency[datetime],
+    ) -> StreakView:
+        """Your own streak, and the days it consists of."""
+        today = local_date(now, principal.timezone)
+        runs = await game.get_runs(principal.user_id, since=first_day_shown(today))
+        return to_streak(runs, today, principal.timezone)
 
-    @get("/users/leaderboard")
+    @fast_get("/users/leaderboard")
     async def get_leaderboard(
         self,
-        leaderboard: NamedDependency[LeaderboardRepository],
+        game: NamedDependency[GameReadRepository],
         now: NamedDependency[datetime],
         period: Annotated[Literal["all", "week"], QueryParameter(description="Ever, or since Monday UTC")] = "all",
         limit: Limit = 50,
     ) -> list[Leader]:
         """The learners with most XP, ever or this week."""
-        leaders = await leaderboard.get_leaders(week_of(now) if period == "week" else None, limit=limit)
-        return [
-            Leader(
-                rank=rank,
-                user_id=row.user_id,
-                name=public_name(row.first_name, row.last_name),
-                avatar_url=row.avatar_url,
-                xp_total=row.xp_total,
-                level=row.level,
-            )
-            for rank, row in enumerate(leaders, 1)
-        ]
+        return to_leaders(await game.get_leaders(week_of(now) if period == "week" else None, limit=limit))
 
 
 @get("/api/game/rules", tags=["Game"], guards=[open_to_anyone], responses=etag_response_spec(Rules))

@@ -1,22 +1,26 @@
 """Paying XP, recording active days, where a learner stands among others, and whether it all adds up."""
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from litestar.di import NamedDependency
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from mambo.database.repository import Repository
+from mambo.database.pool import Pool
+from mambo.database.repository import AFTER_ALL, Query, ReadRepository, Repository
+from mambo.database.statements import param
 from mambo.errors import NotFound
 from mambo.game import rules
 from mambo.game.models import ActivityDay, ActivityReason, WeeklyXp, XpEvent, XpKind
+from mambo.game.schemas import ActivityRun, LeaderRow, XpRow
 from mambo.users.models import User, UserProfile
+from mambo.web.schemas import Page
 
 
 class Standing(Struct, frozen=True):
@@ -98,13 +102,6 @@ class LedgerRepository(Repository[XpEvent]):
         ).where(UserProfile.user_id == user_id)
         return Standing(*(await self.session.execute(query)).one())
 
-    async def get_events(self, user_id: UUID, *, limit: int, before: UUID | None = None) -> Sequence[XpEvent]:
-        """The learner's newest rows first (ids are in order of age)."""
-        query = sa.select(XpEvent).where(XpEvent.user_id == user_id).order_by(XpEvent.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(XpEvent.id < before)
-        return (await self.session.scalars(query)).all()
-
     async def get_adjustment(self, user_id: UUID, source_id: UUID) -> sa.Row[XpEvent, int, int]:
         """The row of an adjustment, with the learner's total and level."""
         query = (
@@ -113,36 +110,6 @@ class LedgerRepository(Repository[XpEvent]):
             .where(XpEvent.user_id == user_id, XpEvent.kind == XpKind.ADJUSTMENT, XpEvent.source_id == source_id)
         )
         return (await self.session.execute(query)).one()
-
-
-class LeaderboardRepository(Repository[UserProfile]):
-    """Learners who have earned something, and let others see it."""
-
-    model_type = UserProfile
-
-    async def get_leaders(
-        self, week: date | None, *, limit: int
-    ) -> Sequence[sa.Row[UUID, str, str, str | None, int, int]]:
-        """Those with most XP, ever or of a week; among equals who got there first."""
-        earned: type[UserProfile | WeeklyXp] = UserProfile if week is None else WeeklyXp
-        reached_at = UserProfile.xp_reached_at if week is None else WeeklyXp.reached_at
-        query = (
-            sa.select(
-                UserProfile.user_id,
-                User.first_name,
-                User.last_name,
-                UserProfile.avatar_url,
-                earned.xp.label("xp_total"),
-                UserProfile.level,
-            )
-            .join(User, User.id == UserProfile.user_id)
-            .where(UserProfile.show_on_leaderboard, User.is_active, earned.xp > 0)
-            .order_by(earned.xp.desc(), reached_at, earned.user_id)
-            .limit(limit)
-        )
-        if week is not None:
-            query = query.join(WeeklyXp, WeeklyXp.user_id == UserProfile.user_id).where(WeeklyXp.week == week)
-        return (await self.session.execute(query)).all()
 
 
 class ActivityRepository(Repository[ActivityDay]):
@@ -159,24 +126,80 @@ class ActivityRepository(Repository[ActivityDay]):
             day = rules.local_date(at, timezone)
             await self.session.execute(sa.select(sa.func.count_day(user_id, day, reason)))
 
-    async def get_runs(self, user_id: UUID) -> Sequence[sa.Row[date, date]]:
-        """The first and the last day of each run of active days, in order.
 
-        In a run the day grows with its number: their difference is the run's own (gaps and islands).
-        """
-        number = sa.func.row_number().over(order_by=ActivityDay.local_date)
-        day = ActivityDay.local_date
-        days = sa.select(day, (day - sa.cast(number, sa.Integer)).label("run")).where(ActivityDay.user_id == user_id)
-        numbered = days.subquery()
-        first_day = sa.func.min(numbered.c.local_date)
-        query = sa.select(first_day, sa.func.max(numbered.c.local_date)).group_by(numbered.c.run).order_by(first_day)
-        return (await self.session.execute(query)).all()
+EARNED_BY_LEADER = (
+    sa.select(UserProfile.user_id, User.first_name, User.last_name, UserProfile.avatar_url, UserProfile.level)
+    .join(User, User.id == UserProfile.user_id)
+    .where(UserProfile.show_on_leaderboard, User.is_active)
+    .limit(param("limit", sa.Integer()))
+)
+LEADERS = Query(
+    EARNED_BY_LEADER.add_columns(UserProfile.xp.label("xp_total"))
+    .where(UserProfile.xp > 0)
+    .order_by(UserProfile.xp.desc(), UserProfile.xp_reached_at, UserProfile.user_id),
+    LeaderRow,
+)
+WEEKLY_LEADERS = Query(
+    EARNED_BY_LEADER.add_columns(WeeklyXp.xp.label("xp_total"))
+    .join(WeeklyXp, WeeklyXp.user_id == UserProfile.user_id)
+    .where(WeeklyXp.week == param("week", sa.Date()), WeeklyXp.xp > 0)
+    .order_by(WeeklyXp.xp.desc(), WeeklyXp.reached_at, WeeklyXp.user_id),
+    LeaderRow,
+)
+XP_EVENTS = Query(
+    sa.select(XpEvent.id, XpEvent.kind, XpEvent.source_id, XpEvent.amount, XpEvent.at, XpEvent.reason)
+    .where(XpEvent.user_id == param("user_id", sa.Uuid()), XpEvent.id < param("cursor", sa.Uuid()))
+    .order_by(XpEvent.id.desc())
+    .limit(param("limit", sa.Integer())),
+    XpRow,
+)
 
-    async def get_reasons(self, user_id: UUID, since: date) -> dict[date, ActivityReason | None]:
-        """The learner's active days since a day, each with what made it count."""
-        query = sa.select(ActivityDay.local_date, ActivityDay.reason)
-        rows = await self.session.execute(query.where(ActivityDay.user_id == user_id, ActivityDay.local_date >= since))
-        return {row.local_date: row.reason for row in rows}
+
+def select_runs() -> sa.Select[*tuple[Any, ...]]:
+    """Select each run of active days as an `ActivityRun`, the oldest first."""
+    day, number = ActivityDay.local_date, sa.func.row_number().over(order_by=ActivityDay.local_date)
+    # Within a run the date and the row number grow together: their difference is the same for all of its days.
+    run = day - sa.cast(number, sa.Integer)
+    days = sa.select(day, ActivityDay.reason, run.label("run")).where(
+        ActivityDay.user_id == param("user_id", sa.Uuid())
+    )
+    numbered = days.subquery()
+    reasons = sa.func.array_agg(aggregate_order_by(numbered.c.reason, numbered.c.local_date))
+    return (
+        sa.select(
+            sa.func.min(numbered.c.local_date).label("first_day"),
+            sa.func.max(numbered.c.local_date).label("last_day"),
+            reasons.filter(numbered.c.local_date >= param("since", sa.Date())).label("reasons"),
+        )
+        .group_by(numbered.c.run)
+        .order_by("first_day")
+    )
+
+
+RUNS = Query(select_runs(), ActivityRun)
+
+
+class GameReadRepository(ReadRepository):
+    """Reads the leaderboard, and one learner's XP and active days."""
+
+    async def get_leaders(self, week: date | None, *, limit: int) -> list[LeaderRow]:
+        """Return the learners with most XP, ever or of a week; among equals, whoever reached it first."""
+        if week is None:
+            return await self._all(LEADERS, limit=limit)
+        return await self._all(WEEKLY_LEADERS, week=week, limit=limit)
+
+    async def get_xp(self, user_id: UUID, *, limit: int, cursor: UUID | None) -> Page[XpRow]:
+        """Return a page of the learner's XP ledger, the newest row first."""
+        items, next_cursor = await self._page(XP_EVENTS, limit=limit, user_id=user_id, cursor=cursor or AFTER_ALL)
+        return Page(items=items, next_cursor=next_cursor)
+
+    async def get_runs(self, user_id: UUID, *, since: date) -> list[ActivityRun]:
+        """Return the learner's runs of active days, the oldest first, with the reasons of days from `since` on."""
+        return await self._all(RUNS, user_id=user_id, since=since)
+
+
+def provide_game_reads(pool: NamedDependency[Pool]) -> GameReadRepository:
+    return GameReadRepository(pool)
 
 
 class Difference(Struct, frozen=True):
@@ -245,11 +268,3 @@ def correction(wrong: Difference) -> sa.Update | sa.Delete | sa.Insert:
     due = {"xp": wrong.ledger_xp, "reached_at": wrong.ledger_reached_at}
     week = insert(WeeklyXp).values(user_id=wrong.user_id, week=wrong.week, **due)
     return week.on_conflict_do_update(index_elements=["user_id", "week"], set_=due)
-
-
-async def provide_ledger(session: NamedDependency[AsyncSession]) -> LedgerRepository:
-    return LedgerRepository(session)
-
-
-async def provide_leaderboard(session: NamedDependency[AsyncSession]) -> LeaderboardRepository:
-    return LeaderboardRepository(session)

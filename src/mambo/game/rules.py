@@ -70,6 +70,11 @@ def streak_of(runs: Sequence[tuple[date, date]], today: date) -> Streak:
     )
 
 
+def first_day_shown(today: date) -> date:
+    """Return the first of the days that a streak shows, if the newest of them is today."""
+    return today - (STREAK_DAYS_SHOWN - 1) * DAY
+
+
 def run_with(first_day: date | None, last_day: date | None, day: date) -> tuple[date, date]:
     """The newest run of active days once `day` is one of them; a day before its last changes nothing."""
     if first_day is None or last_day is None or day > last_day + DAY:

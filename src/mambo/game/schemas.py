@@ -1,13 +1,15 @@
 """What a learner sees of the game, what an admin corrects, and the rules as they are published."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, field
+from msgspec import Meta, Struct, field
 
 from mambo.game import rules
 from mambo.game.models import ActivityReason, XpKind
+from mambo.users.rules import public_name
 from mambo.web.schemas import Input, Output, RequiredLine
 
 LEVELS_PUBLISHED = 20
@@ -58,6 +60,32 @@ class StreakView(Output):
     days: list[StreakDay]
 
 
+class ActivityRun(Struct, frozen=True):
+    """A run of consecutive active days; `reasons` are those of its newest days, in order."""
+
+    first_day: date
+    last_day: date
+    reasons: list[ActivityReason | None] | None
+
+
+def to_streak(runs: Sequence[ActivityRun], today: date, timezone: str) -> StreakView:
+    """Return the streak of a learner with these runs of active days, which are in order."""
+    streak = rules.streak_of([(run.first_day, run.last_day) for run in runs], today)
+    reasons = {
+        run.last_day - back * rules.DAY: reason
+        for run in runs
+        for back, reason in enumerate(reversed(run.reasons or ()))
+    }
+    return StreakView(
+        current=streak.current,
+        longest=streak.longest,
+        today_done=streak.is_today_done,
+        today=today,
+        timezone=timezone,
+        days=[StreakDay(date=day, is_active=day in reasons, reason=reasons.get(day)) for day in streak.days],
+    )
+
+
 class Leader(Output):
     """A place on the leaderboard; `xp_total` is what was earned in its period, `level` that of all XP ever."""
 
@@ -67,6 +95,32 @@ class Leader(Output):
     avatar_url: str | None
     xp_total: int
     level: int
+
+
+class LeaderRow(Struct, frozen=True):
+    """A learner on the leaderboard with the XP earned in its period."""
+
+    user_id: UUID
+    first_name: str
+    last_name: str
+    avatar_url: str | None
+    level: int
+    xp_total: int
+
+
+def to_leaders(rows: Sequence[LeaderRow]) -> list[Leader]:
+    """Return the leaderboard of these learners, who are in order."""
+    return [
+        Leader(
+            rank=rank,
+            user_id=row.user_id,
+            name=public_name(row.first_name, row.last_name),
+            avatar_url=row.avatar_url,
+            xp_total=row.xp_total,
+            level=row.level,
+        )
+        for rank, row in enumerate(rows, 1)
+    ]
 
 
 # The published rules. Their defaults are the rules.

@@ -1,4 +1,4 @@
-"""A learner's streak, an admin's corrections, and the published rules with their tag."""
+"""Corrections of XP, and the published rules with their entity tag."""
 
 from datetime import datetime
 from functools import cache
@@ -10,36 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from mambo.errors import Conflict, Invalid
-from mambo.game import rules
 from mambo.game.models import XpKind
-from mambo.game.repository import ActivityRepository, LedgerRepository
-from mambo.game.schemas import Adjusted, Adjustment, Rules, StreakDay, StreakView, XpRow
+from mambo.game.repository import LedgerRepository
+from mambo.game.schemas import Adjusted, Adjustment, Rules, XpRow
 from mambo.web.principal import Principal
 from mambo.web.responses import EncodedResponse, encode, etag_of
 from mambo.web.schemas import as_struct
 
 
 class GameService:
-    """The game, as learners look at it and admins correct it."""
+    """Corrects XP."""
 
-    def __init__(self, session: AsyncSession, now: datetime) -> None:
-        self.ledger = LedgerRepository(session)
-        self.activity = ActivityRepository(session)
-        self.now = now
-
-    async def get_streak(self, learner: Principal) -> StreakView:
-        """The learner's streak, today, and the last days of their calendar."""
-        today = rules.local_date(self.now, learner.timezone)
-        streak = rules.streak_of(await self.activity.get_runs(learner.user_id), today)
-        reasons = await self.activity.get_reasons(learner.user_id, streak.days[0])
-        return StreakView(
-            current=streak.current,
-            longest=streak.longest,
-            today_done=streak.is_today_done,
-            today=today,
-            timezone=learner.timezone,
-            days=[StreakDay(date=day, is_active=day in reasons, reason=reasons.get(day)) for day in streak.days],
-        )
+    def __init__(self, ledger: LedgerRepository, now: datetime) -> None:
+        self.ledger, self.now = ledger, now
 
     async def adjust(self, user_id: UUID, data: Adjustment, actor: Principal) -> Adjusted:
         """Give or take XP, once for a `source_id`.
@@ -74,5 +57,5 @@ def published_rules() -> EncodedResponse:
     return EncodedResponse(body, etag_of(body))
 
 
-async def provide_game_service(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> GameService:
-    return GameService(session, now)
+def provide_game_service(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> GameService:
+    return GameService(LedgerRepository(session), now)
