@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mambo.courses.schemas import QuizOption, QuizQuestion
 from mambo.errors import Invalid
-from mambo.quizzes.rules import QuizScore, grade, require_answers_to
+from mambo.quizzes.rules import QuizScore, grade, require_valid_answers
 
 
 def question(number: int, *are_correct: bool | None) -> QuizQuestion:
@@ -79,7 +79,7 @@ def test_what_is_not_answered_is_wrong() -> None:
 
 @pytest.mark.parametrize("answers", [{}, {"q0": 0}, {"q0": 1, "q1": 0}])
 def test_answers_to_questions_are_accepted(answers: dict[str, int]) -> None:
-    require_answers_to(quiz_of(2), answers)
+    require_valid_answers(quiz_of(2), answers)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,6 @@ def test_answers_to_questions_are_accepted(answers: dict[str, int]) -> None:
 )
 def test_answers_to_anything_else_are_all_named(answers: dict[str, Any], fields: list[str]) -> None:
     with pytest.raises(Invalid) as refused:
-        require_answers_to(quiz_of(2), answers)
+        require_valid_answers(quiz_of(2), answers)
 
     assert [problem.field for problem in refused.value.errors] == fields

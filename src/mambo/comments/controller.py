@@ -44,7 +44,7 @@ class CommentController(Controller):
             return await comments.get_threads(lesson_id, principal, limit=limit, cursor=cursor)
         return await comments.get_replies(lesson_id, parent_id, principal, limit=limit, cursor=cursor)
 
-    @post("/", rate_limit=COMMENT, responses=raises(403, 404, 409, 429))
+    @post("/", rate_limit=COMMENT, responses=raises(403, 404, 409))
     async def add_comment(
         self,
         lesson_id: FromPath[UUID],

@@ -1,1 +1,1 @@
-"""Quizzes: graded here by what the lesson holds, tried again and again, paid once."""
+"""Attempts at the quizzes of lessons: graded on the server, unlimited in number over time, paid once."""

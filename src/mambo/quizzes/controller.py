@@ -1,4 +1,4 @@
-"""`/api/courses/lessons/{lesson_id}/quiz`: answering a lesson's quiz."""
+"""`/api/courses/lessons/{lesson_id}/quiz`: attempts at the quiz of a lesson."""
 
 from uuid import UUID
 
@@ -17,7 +17,7 @@ class QuizController(Controller):
     path = "/api/courses/lessons/{lesson_id:uuid}/quiz"
     tags = ("Courses",)
     guards = (requires_user,)
-    dependencies = {"quizzes": Provide(provide_quiz_service)}
+    dependencies = {"service": Provide(provide_quiz_service, sync_to_thread=False)}
 
     @post(status_code=200, responses=raises(403, 404, 409, 429))
     async def attempt_quiz(
@@ -25,7 +25,7 @@ class QuizController(Controller):
         lesson_id: FromPath[UUID],
         data: JSONBody[QuizAnswers],
         principal: NamedDependency[Principal],
-        quizzes: NamedDependency[QuizService],
+        service: NamedDependency[QuizService],
     ) -> QuizResult:
-        """Answer a lesson's quiz; 80 percent pass, the first pass pays 25 XP, and answers are shown here alone."""
-        return await quizzes.attempt(lesson_id, principal, data.answers)
+        """Answer the quiz of a lesson; 80 percent pass, the first pass pays 25 XP, and only here are answers shown."""
+        return await service.attempt(lesson_id, principal, data.answers)

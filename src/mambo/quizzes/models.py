@@ -1,4 +1,4 @@
-"""What learners have answered."""
+"""Attempts at quizzes."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from mambo.database.base import Base
 
 
 class QuizAttempt(Base):
-    """One attempt at a lesson's quiz; `quiz` is what was asked then, with the right answers."""
+    """A learner's attempt at the quiz of a lesson; `quiz` is a copy of the questions at that moment."""
 
     __tablename__ = "quiz_attempt"
     __table_args__ = (

@@ -10,18 +10,18 @@ from mambo.game.rules import QUIZ_PASS_PERCENT
 
 
 class QuizScore(Struct, frozen=True):
-    """What answers are worth; `correct` says it of every question, by id."""
+    """The score of an attempt in percent; `correct` has an entry for each question, by id."""
 
     score: int
     passed: bool
     correct: dict[str, bool]
 
 
-def require_answers_to(questions: Sequence[QuizQuestion], answers: Mapping[str, int]) -> None:
-    """Refuse answers that choose what nobody asked.
+def require_valid_answers(questions: Sequence[QuizQuestion], answers: Mapping[str, int]) -> None:
+    """Require that every answer names a question and one of its options.
 
     Raises:
-        Invalid: an answer is to no question, or its option is not one of the question's.
+        Invalid: with an entry for each answer that does not.
 
     """
     options = {question.id: len(question.options) for question in questions}
@@ -30,16 +30,17 @@ def require_answers_to(questions: Sequence[QuizQuestion], answers: Mapping[str, 
         if question_id not in options:
             problems.append(FieldProblem(f"answers.{question_id}", "is not a question of this quiz", "unknown_field"))
         elif not 0 <= option < options[question_id]:
-            words = f"must be the number of an option, from 0 to {options[question_id] - 1}"
-            problems.append(FieldProblem(f"answers.{question_id}", words, "out_of_range"))
+            message = f"must be the number of an option, from 0 to {options[question_id] - 1}"
+            problems.append(FieldProblem(f"answers.{question_id}", message, "out_of_range"))
     if problems:
         raise invalid(problems)
 
 
 def grade(questions: Sequence[QuizQuestion], answers: Mapping[str, int]) -> QuizScore:
-    """Grade answers, each the number of an option: right is any option marked correct, wrong is what is not answered.
+    """Grade valid answers.
 
-    The score is the percentage of right answers rounded down, in whole numbers: 79.9 is 79, and does not pass.
+    An answer is right when its option is marked as correct; a question without an answer is wrong. The score is the
+    percentage of right answers rounded down: 79.9 becomes 79, which does not pass.
     """
     correct = {
         question.id: question.id in answers and question.options[answers[question.id]].is_correct is True

@@ -1,4 +1,4 @@
-"""What answering a quiz takes and tells."""
+"""Bodies of requests and responses about quizzes."""
 
 from typing import Annotated
 
@@ -10,13 +10,13 @@ QuestionId = Annotated[str, Meta(max_length=64)]
 
 
 class QuizAnswers(Input):
-    """The number of the chosen option, from 0, by the question's id; what is left out counts as wrong."""
+    """The number of the chosen option, from 0, by question id. A question without an answer counts as wrong."""
 
     answers: Annotated[dict[QuestionId, int], Meta(max_length=50, examples=[{"q1": 1, "q2": 0}])]
 
 
 class QuizResult(Output):
-    """How an attempt went, question by question, and what a client shows next; the first that passes pays XP."""
+    """The result of an attempt, question by question, and the learner's totals; the first passed attempt pays XP."""
 
     score: int
     passed: bool

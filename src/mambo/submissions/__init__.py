@@ -1,1 +1,1 @@
-"""Boss battles: learners send videos of themselves, and staff grades them."""
+"""Boss battles: learners submit videos of themselves, and staff grades them."""

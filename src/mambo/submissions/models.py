@@ -1,4 +1,4 @@
-"""What learners send for boss battles, and what became of it."""
+"""Submissions to boss battles."""
 
 import enum
 from datetime import datetime
@@ -10,11 +10,11 @@ from uuid_utils.compat import uuid7
 
 from mambo.database.base import Base, one_of
 
-SENT_ALREADY = "You have sent a video for this boss battle already: wait for the feedback on it."
+ALREADY_SUBMITTED = "You have sent a video for this boss battle already: wait for the feedback on it."
 
 
 class SubmissionStatus(enum.StrEnum):
-    """Where a submission stands; the last two are the end of it."""
+    """The state of a submission; the last two are final."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -25,9 +25,9 @@ CURRENT = (SubmissionStatus.PENDING, SubmissionStatus.APPROVED)
 
 
 class Submission(Base):
-    """A learner's video for a boss battle: somewhere on the web, or uploaded here; ids are in order of age.
+    """A learner's video for a boss battle: a URL, or an upload; ids are in order of age.
 
-    A trigger has its upload go with it.
+    A trigger deletes the upload together with the submission.
     """
 
     __tablename__ = "submission"
@@ -38,7 +38,7 @@ class Submission(Base):
             "lesson_id",
             unique=True,
             postgresql_where=sa.text("status IN ('pending', 'approved')"),
-            info={"problem": SENT_ALREADY},
+            info={"problem": ALREADY_SUBMITTED},
         ),
         sa.CheckConstraint("num_nonnulls(video_url, video_upload_id) = 1", name="one_video"),
         sa.CheckConstraint("(status = 'pending') = (reviewed_at IS NULL)", name="reviewed_once_graded"),
@@ -53,7 +53,7 @@ class Submission(Base):
     lesson_id: Mapped[UUID] = mapped_column(sa.ForeignKey("lesson.id", ondelete="CASCADE"))
     status: Mapped[SubmissionStatus] = mapped_column(one_of(SubmissionStatus), default=SubmissionStatus.PENDING)
     video_url: Mapped[str | None]
-    # No ON DELETE: an upload that is submitted stays, save that both go with their lesson.
+    # No ON DELETE: an upload cannot be deleted while it is submitted; both are deleted together with their lesson.
     video_upload_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("video_upload.id"), unique=True)
     feedback_text: Mapped[str | None]
     feedback_video_url: Mapped[str | None]

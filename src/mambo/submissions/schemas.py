@@ -1,4 +1,4 @@
-"""What goes in and out of boss battles."""
+"""Bodies of requests and responses about boss battles."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from mambo.web.schemas import Input, Output, RequiredLine, Text, Url
 
 
 class SubmissionRequest(Input):
-    """A video for a boss battle: where on the web it is, or the `upload_id` of one that was uploaded here."""
+    """A video for a boss battle: its URL, or the `upload_id` of a video that was uploaded here."""
 
     lesson_id: UUID
     video_url: Url | None = None
@@ -19,14 +19,14 @@ class SubmissionRequest(Input):
 
 
 class UploadRequest(Input):
-    """A video of oneself to upload for a boss battle."""
+    """A video to upload for a boss battle."""
 
     lesson_id: UUID
     filename: Annotated[RequiredLine, Meta(examples=["my shines.mp4"])] | None = None
 
 
 class Grade(Input):
-    """What staff thinks of a submission; a rejection says why, in words or in a video."""
+    """A grade for a submission; a rejection needs feedback, as a text or a video."""
 
     status: Literal["approved", "rejected"]
     feedback_text: Text | None = None
@@ -34,7 +34,7 @@ class Grade(Input):
 
 
 class SubmissionView(Output):
-    """A submission; the `video_` fields beside the URL tell of a video that was uploaded here, and are null without."""
+    """A submission; the `video_` fields except the URL, and `mux_playback_id`, are null unless it has an upload."""
 
     id: UUID
     lesson_id: UUID
@@ -56,7 +56,7 @@ class OwnSubmission(SubmissionView):
 
 
 class Learner(Output):
-    """Who sent it."""
+    """The learner who submitted it."""
 
     id: UUID
     name: str
@@ -65,7 +65,7 @@ class Learner(Output):
 
 
 class Place(Output):
-    """The lesson or the course it belongs to."""
+    """The lesson or the course of a submission."""
 
     id: UUID
     title: str
@@ -81,6 +81,6 @@ class QueuedSubmission(SubmissionView):
 
 
 class GradedSubmission(QueuedSubmission):
-    """A submission that was just graded, and the XP its learner gained by that."""
+    """A submission after grading, with the XP that its learner gained."""
 
     xp_gained: int

@@ -118,7 +118,7 @@ def state_of(upload: VideoUpload | None, lesson: Lesson) -> VideoState:
     return VideoState(status="none", playback_id=None, asset_id=None, message="This lesson has no video.")
 
 
-def state_of_upload(upload: VideoUpload) -> VideoState:
+def state_of_upload(upload: VideoUpload | VideoUpdate) -> VideoState:
     """What whoever waits for an upload is told of it."""
     told = partial(VideoState, playback_id=None, asset_id=upload.asset_id)
     match upload.status:
