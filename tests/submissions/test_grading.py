@@ -14,7 +14,8 @@ from factories import School
 from mambo.courses.models import Lesson
 from mambo.game.models import XpEvent, XpKind
 from mambo.progress.models import LessonCompletion
-from mambo.submissions.models import Submission, SubmissionStatus
+from mambo.submissions.models import Submission
+from mambo.submissions.rules import SubmissionStatus
 from mambo.users.models import UserProfile
 from mambo.web.principal import Role
 from submissions.test_submitting import VIDEO, boss_of, count, grade, sent

@@ -15,7 +15,8 @@ from factories import Caller, School
 from mambo.courses.models import Lesson
 from mambo.game.models import ActivityDay, XpEvent
 from mambo.progress.models import LessonCompletion
-from mambo.submissions.models import Submission, SubmissionStatus
+from mambo.submissions.models import Submission
+from mambo.submissions.rules import SubmissionStatus
 
 VIDEO = "https://video.example/my-shines.mp4"
 

@@ -14,7 +14,8 @@ from mambo.database.repository import Repository
 from mambo.game.models import ActivityDay
 from mambo.progress.models import LessonCompletion
 from mambo.reports.schemas import DayCount, RecentActivity, Stats
-from mambo.submissions.models import Submission, SubmissionStatus
+from mambo.submissions.models import Submission
+from mambo.submissions.rules import SubmissionStatus
 from mambo.users.models import User
 
 STATS_DAYS = 30

@@ -7,8 +7,8 @@ from litestar import Controller, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from mambo.submissions.models import SubmissionStatus
 from mambo.submissions.repository import SubmissionFilter, SubmissionReadRepository, provide_submission_reads
+from mambo.submissions.rules import SubmissionStatus
 from mambo.submissions.schemas import Grade, GradedSubmission, QueuedSubmission
 from mambo.submissions.service import GradingService, provide_grading_service
 from mambo.web.guards import requires_staff

@@ -1,6 +1,5 @@
 """Submissions to boss battles."""
 
-import enum
 from datetime import datetime
 from uuid import UUID
 
@@ -9,17 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
 from mambo.database.base import Base, one_of
-
-ALREADY_SUBMITTED = "You have sent a video for this boss battle already: wait for the feedback on it."
-
-
-class SubmissionStatus(enum.StrEnum):
-    """The state of a submission; the last two are final."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-
+from mambo.submissions.rules import ALREADY_SUBMITTED, SubmissionStatus
 
 CURRENT = (SubmissionStatus.PENDING, SubmissionStatus.APPROVED)
 

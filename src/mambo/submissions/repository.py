@@ -15,9 +15,9 @@ from mambo.database.pool import Pool
 from mambo.database.repository import AFTER_ALL, BEFORE_ALL, Query, ReadRepository, Repository
 from mambo.database.statements import param
 from mambo.errors import NotFound
-from mambo.submissions.models import CURRENT, Submission, SubmissionStatus
-from mambo.submissions.rules import Battle, QueueRow, SubmissionRow, to_own, to_queued
-from mambo.submissions.schemas import OwnSubmission, QueuedSubmission
+from mambo.submissions.models import CURRENT, Submission
+from mambo.submissions.rules import Battle, SubmissionStatus
+from mambo.submissions.schemas import OwnSubmission, QueuedSubmission, QueueRow, SubmissionRow, to_own, to_queued
 from mambo.users.models import User, UserProfile
 from mambo.videos.models import FAILED, VideoUpload
 from mambo.web.schemas import Page

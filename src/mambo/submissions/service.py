@@ -14,9 +14,17 @@ from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
 from mambo.progress.repository import CompletionRepository
 from mambo.submissions import rules
-from mambo.submissions.models import Submission, SubmissionStatus
+from mambo.submissions.models import Submission
 from mambo.submissions.repository import SubmissionRepository
-from mambo.submissions.schemas import Grade, GradedSubmission, OwnSubmission, SubmissionRequest, UploadRequest
+from mambo.submissions.schemas import (
+    Grade,
+    GradedSubmission,
+    OwnSubmission,
+    SubmissionRequest,
+    UploadRequest,
+    queued_fields_of,
+    to_own,
+)
 from mambo.users.repository import ProfileRepository
 from mambo.videos.models import FAILED, VideoUpload
 from mambo.videos.repository import VideoRepository
@@ -62,7 +70,7 @@ class SubmissionService:
             submitted_at=self.now,
         )
         await self.submissions.add(submission)
-        return rules.to_own(await self.submissions.get_row(submission.id))
+        return to_own(await self.submissions.get_row(submission.id))
 
     async def _use_upload(self, mux_upload_id: str, lesson_id: UUID, learner: Principal) -> VideoUpload:
         upload = await self.uploads.lock_own(mux_upload_id, learner.user_id, lesson_id)
@@ -100,13 +108,13 @@ class GradingService:
             Invalid: it is a rejection without feedback.
 
         """
-        rules.require_feedback(data)
+        rules.require_feedback(data.status, data.feedback_text, data.feedback_video_url)
         reward = await self.submissions.get_reward(submission_id)
         if reward.user_id == grader.user_id:
             raise NotAllowed("Nobody grades their own submission: ask someone else of the staff.")
         await self.profiles.lock(reward.user_id)
         values = {
-            "status": SubmissionStatus(data.status),
+            "status": rules.SubmissionStatus(data.status),
             "feedback_text": data.feedback_text,
             "feedback_video_url": data.feedback_video_url,
             "reviewer_id": grader.user_id,
@@ -120,7 +128,7 @@ class GradingService:
             payment = await self.ledger.pay(reward.user_id, XpKind.BOSS, reward.lesson_id, reward.xp, self.now)
             paid = payment.amount
         row = await self.submissions.get_queue_row(submission_id)
-        return GradedSubmission(**rules.queued_fields_of(row), xp_gained=paid)
+        return GradedSubmission(**queued_fields_of(row), xp_gained=paid)
 
 
 class SubmissionUploadService:
