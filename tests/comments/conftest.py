@@ -1,4 +1,4 @@
-"""A lesson to talk about."""
+"""A lesson to comment on."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who comes in where people talk, and what stays when people and lessons go."""
+"""Access to comments, and the deletion of accounts and lessons."""
 
 import asyncio
 from uuid import uuid4
@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from comments.test_saying import comments_on, items_on, rows, say
 from factories import School
 from mambo.comments.models import Comment
 from mambo.courses.models import Lesson
 from mambo.users.models import User
+from support.comments import comments_path, get_comments, get_rows, post_comment
 
 # Access
 
@@ -20,17 +20,15 @@ CALLS = [("GET", ""), ("POST", ""), ("PATCH", "/{id}"), ("DELETE", "/{id}")]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=[method for method, _ in CALLS])
-async def test_the_lesson_is_the_door_to_what_is_said_about_it(
-    school: School, lesson: Lesson, call: tuple[str, str]
-) -> None:
-    """Locked is 403 and a draft 404, as a lesson that never was; also to whoever wrote there before."""
+async def test_comments_have_the_access_of_their_lesson(school: School, lesson: Lesson, call: tuple[str, str]) -> None:
+    """A locked lesson is 403, and a draft 404 like an unknown id; also for an author of comments on it."""
     ana = await school.person()
     [locked] = await school.lessons_of(await school.world(lessons=1, is_free=False))
     [draft] = await school.lessons_of(await school.world(lessons=1, is_published=False))
     own = [Comment(lesson_id=row.id, author_id=ana.user_id, body="Mine.") for row in (locked, draft, lesson)]
     await school.add(*own)
     method, rest = call
-    before = await rows(school)
+    before = await get_rows(school)
 
     responses = [
         await ana.request(
@@ -44,48 +42,46 @@ async def test_the_lesson_is_the_door_to_what_is_said_about_it(
     assert [response.status_code for response in responses] == [403, 404, 404]
     assert responses[0].json()["code"] == "locked"
     assert responses[1].json() | {"request_id": None} == responses[2].json() | {"request_id": None}
-    assert await rows(school) == before
+    assert await get_rows(school) == before
 
 
-async def test_a_subscriber_talks_about_a_paid_lesson_and_staff_about_a_draft(school: School) -> None:
+async def test_a_subscriber_comments_on_a_paid_lesson_and_staff_on_a_draft(school: School) -> None:
     [paid] = await school.lessons_of(await school.world(lessons=1, is_free=False))
     [draft] = await school.lessons_of(await school.world(lessons=1, is_free=False, is_published=False))
     ana, instructor = await school.person(subscribed=True), await school.instructor()
 
-    said = [await say(ana, paid), await say(instructor, draft)]
+    on_paid, on_draft = await post_comment(ana, paid), await post_comment(instructor, draft)
 
-    assert [await items_on(paid, instructor), await items_on(draft, instructor)] == [
-        [said[0] | {"is_own": False}],
-        [said[1]],
+    assert [await get_comments(paid, instructor), await get_comments(draft, instructor)] == [
+        [on_paid | {"is_own": False}],
+        [on_draft],
     ]
 
 
-# When people and lessons go
+# Deletion
 
 
-async def test_what_someone_said_stays_when_their_account_is_disabled(school: School, lesson: Lesson) -> None:
+async def test_comments_of_a_disabled_account_stay(school: School, lesson: Lesson) -> None:
     ana, admin = await school.person(), await school.admin()
-    said = await say(ana, lesson)
+    comment = await post_comment(ana, lesson)
 
     await admin.patch(f"/api/admin/users/{ana.user_id}", {"is_active": False})
 
-    assert await items_on(lesson, admin) == [said | {"is_own": False}]
+    assert await get_comments(lesson, admin) == [comment | {"is_own": False}]
 
 
-async def test_what_someone_said_stays_as_someones_when_their_account_is_deleted(
-    school: School, lesson: Lesson
-) -> None:
-    """And with it what others replied."""
+async def test_comments_of_a_deleted_account_stay_without_an_author(school: School, lesson: Lesson) -> None:
+    """The replies of others stay too."""
     ana, ben = await school.person(), await school.person()
-    said = await say(ana, lesson, "Ana's words.", key=str(uuid4()))
-    reply = await say(ben, lesson, "Ben's words.", parent_id=said["id"])
+    comment = await post_comment(ana, lesson, "Ana's text.", key=str(uuid4()))
+    reply = await post_comment(ben, lesson, "Ben's text.", parent_id=comment["id"])
 
     async with school.sessions() as session, session.begin():
         await session.execute(sa.delete(User).where(User.id == ana.user_id))
 
-    [shown] = await items_on(lesson, ben)
+    [shown] = await get_comments(lesson, ben)
     assert (shown["body"], shown["author"], shown["is_own"], shown["is_removed"]) == (
-        "Ana's words.",
+        "Ana's text.",
         None,
         False,
         False,
@@ -93,33 +89,35 @@ async def test_what_someone_said_stays_as_someones_when_their_account_is_deleted
     assert [shown_reply["id"] for shown_reply in shown["replies"]] == [reply["id"]]
 
 
-async def test_a_deleted_lesson_takes_along_what_is_said_about_it(school: School, lesson: Lesson) -> None:
+async def test_a_lesson_is_deleted_with_its_comments(school: School, lesson: Lesson) -> None:
     ana, admin = await school.person(), await school.admin()
     [other] = await school.lessons_of(await school.world(lessons=1))
-    said, stays = await say(ana, lesson), await say(ana, other)
-    await say(ana, lesson, parent_id=said["id"])
+    comment, kept = await post_comment(ana, lesson), await post_comment(ana, other)
+    await post_comment(ana, lesson, parent_id=comment["id"])
 
     assert (await admin.delete(f"/api/admin/lessons/{lesson.id}")).status_code == 204
 
-    assert [str(row[0]) for row in await rows(school)] == [stays["id"]]
+    assert [str(row[0]) for row in await get_rows(school)] == [kept["id"]]
 
 
-async def test_talking_while_the_lesson_is_deleted_is_refused_or_goes_with_it(school: School, lesson: Lesson) -> None:
-    """Nobody waits for the other in a circle (which would be 503), and nothing is left."""
+async def test_comments_created_while_the_lesson_is_deleted_are_refused_or_deleted(
+    school: School, lesson: Lesson
+) -> None:
+    """There is no deadlock, which would be 503."""
     ana, admin = await school.person(), await school.admin()
-    said = await say(ana, lesson)
-    calls = [ana.post(comments_on(lesson), {"body": "x", "parent_id": said["id"]}) for _ in range(8)]
+    comment = await post_comment(ana, lesson)
+    calls = [ana.post(comments_path(lesson), {"body": "x", "parent_id": comment["id"]}) for _ in range(8)]
     calls.insert(4, admin.delete(f"/api/admin/lessons/{lesson.id}"))
-    calls.append(ana.patch(f"{comments_on(lesson)}/{said['id']}", {"body": "x"}))
+    calls.append(ana.patch(f"{comments_path(lesson)}/{comment['id']}", {"body": "x"}))
 
     statuses = [reply.status_code for reply in await asyncio.gather(*calls)]
 
     assert statuses.pop(4) == 204
     assert set(statuses) <= {200, 201, 404, 409}
-    assert await rows(school) == set()
+    assert await get_rows(school) == set()
 
 
-# What the database holds
+# Constraints
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ async def test_talking_while_the_lesson_is_deleted_is_refused_or_goes_with_it(sc
         ("DELETE FROM comment WHERE body = 'here'", "fk_comment_parent"),
     ],
 )
-async def test_the_database_refuses_a_comment_that_cannot_be(
+async def test_the_database_refuses_an_invalid_comment(
     school: School, engine: AsyncEngine, lesson: Lesson, violation: str, constraint: str
 ) -> None:
     ana = await school.person()
