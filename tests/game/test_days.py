@@ -1,4 +1,4 @@
-"""Active days: one row a local day, whatever the zone does."""
+"""Active days: one row for each local day, also across time zones."""
 
 import asyncio
 from datetime import date, datetime, timedelta
@@ -24,7 +24,7 @@ async def days_of(school: School) -> list[date]:
         return list(await session.scalars(sa.select(ActivityDay.local_date).order_by(ActivityDay.local_date)))
 
 
-async def test_a_day_counts_once_however_often_and_at_once(school: School, clock: TurnableClock) -> None:
+async def test_concurrent_activities_count_a_day_once(school: School, clock: TurnableClock) -> None:
     ana = await school.person()
 
     await asyncio.gather(*(record(school, ana.user_id, clock()) for _ in range(20)))
@@ -32,10 +32,10 @@ async def test_a_day_counts_once_however_often_and_at_once(school: School, clock
     assert await days_of(school) == [date(2026, 3, 2)]
 
 
-async def test_moving_west_over_the_date_line_neither_loses_nor_doubles_a_day(
+async def test_moving_west_over_the_date_line_neither_loses_nor_repeats_a_day(
     school: School, clock: TurnableClock
 ) -> None:
-    """A local date before the newest counted one is ignored; the streak goes on when the calendar has caught up."""
+    """A date before the newest active day is ignored; the streak continues after that day."""
     ana = await school.person(timezone="Pacific/Kiritimati")
     await record(school, ana.user_id, clock())
     async with school.sessions() as session, session.begin():

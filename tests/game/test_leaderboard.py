@@ -1,39 +1,41 @@
-"""The leaderboard: of all time and of the week, in a total order, without those who do not want to be seen."""
+"""The leaderboard, ever and of the week: its order, and who is on it."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from conftest import START, TurnableClock
 from factories import Caller, School
-from game.test_ledger import MONDAY, pay
-from mambo.game.repository import LeaderboardRepository
+from mambo.database.repository import Query
+from mambo.game.repository import LEADERS, WEEKLY_LEADERS
+from mambo.game.schemas import LeaderRow
+from support.ledger import MONDAY, pay
 
 SECOND = timedelta(seconds=1)
 
 
-async def leaders(caller: Caller, **query: Any) -> list[dict[str, Any]]:
+async def get_leaders(caller: Caller, **query: Any) -> list[dict[str, Any]]:
     response = await caller.get("/api/users/leaderboard", params=query)
     assert response.status_code == 200
-    places: list[dict[str, Any]] = response.json()
-    return places
+    leaders: list[dict[str, Any]] = response.json()
+    return leaders
 
 
-async def ids(caller: Caller, **query: Any) -> list[str]:
-    return [place["user_id"] for place in await leaders(caller, **query)]
+async def get_ids(caller: Caller, **query: Any) -> list[str]:
+    return [leader["user_id"] for leader in await get_leaders(caller, **query)]
 
 
-async def test_who_has_more_xp_stands_first(school: School) -> None:
-    """Under a first name and an initial."""
+async def test_learners_are_in_order_of_xp(school: School) -> None:
+    """They are shown by first name and initial."""
     ana = await school.person(first_name="Ana María", last_name="Ruiz")
     ben = await school.person(first_name="Ben", last_name="de la Cruz")
     await pay(school, ana, 100)
     await pay(school, ben, 950)
 
-    assert await leaders(ana) == [
+    assert await get_leaders(ana) == [
         {
             "rank": 1,
             "user_id": str(ben.user_id),
@@ -54,19 +56,19 @@ async def test_who_has_more_xp_stands_first(school: School) -> None:
 
 
 @pytest.mark.parametrize("period", ["all", "week"])
-async def test_among_equals_stands_first_who_got_there_first_then_the_lower_id(school: School, period: str) -> None:
+async def test_equal_xp_is_ordered_by_when_it_was_reached_then_by_id(school: School, period: str) -> None:
     first, second, late = [await school.person() for _ in range(3)]
     await pay(school, late, 100, START + SECOND)
-    for someone in (second, first):
-        await pay(school, someone, 50, START - SECOND)
-        await pay(school, someone, 50, START)
+    for person in (second, first):
+        await pay(school, person, 50, START - SECOND)
+        await pay(school, person, 50, START)
 
-    assert await ids(first, period=period) == [str(someone.user_id) for someone in (first, second, late)]
-    assert [place["rank"] for place in await leaders(first, period=period)] == [1, 2, 3]
+    assert await get_ids(first, period=period) == [str(person.user_id) for person in (first, second, late)]
+    assert [leader["rank"] for leader in await get_leaders(first, period=period)] == [1, 2, 3]
 
 
-async def test_a_week_counts_from_monday_in_utc(school: School, clock: TurnableClock) -> None:
-    """To the microsecond, and whatever was earned before."""
+async def test_a_week_begins_on_monday_in_utc(school: School, clock: TurnableClock) -> None:
+    """To the microsecond; the level is that of all XP."""
     ana, ben, cleo = [await school.person() for _ in range(3)]
     await pay(school, ana, 400, MONDAY - timedelta(microseconds=1))
     await pay(school, ana, 10, MONDAY)
@@ -74,57 +76,55 @@ async def test_a_week_counts_from_monday_in_utc(school: School, clock: TurnableC
     await pay(school, cleo, 500, MONDAY - timedelta(microseconds=1))
     clock.now = datetime(2026, 3, 8, 23, 59, 59, tzinfo=UTC)
 
-    week = await leaders(ana, period="week")
+    week = await get_leaders(ana, period="week")
 
-    assert [(place["user_id"], place["xp_total"], place["level"]) for place in week] == [
+    assert [(leader["user_id"], leader["xp_total"], leader["level"]) for leader in week] == [
         (str(ben.user_id), 20, 1),
         (str(ana.user_id), 10, 2),
     ]
 
 
 @pytest.mark.parametrize("period", ["all", "week"])
-async def test_who_is_hidden_disabled_or_without_xp_is_absent(school: School, period: str) -> None:
+async def test_learners_who_are_hidden_disabled_or_without_xp_are_absent(school: School, period: str) -> None:
     seen, hidden, new, undone = [await school.person() for _ in range(4)]
     disabled = await school.person(is_active=False)
-    for someone in (seen, hidden, disabled, undone):
-        await pay(school, someone, 100)
+    for person in (seen, hidden, disabled, undone):
+        await pay(school, person, 100)
     await pay(school, undone, -100)
     await hidden.patch("/api/users/me", {"show_on_leaderboard": False})
 
-    assert await ids(new, period=period) == [str(seen.user_id)]
+    assert await get_ids(new, period=period) == [str(seen.user_id)]
 
 
-async def test_a_leaderboard_is_as_long_as_asked_for(school: School) -> None:
+async def test_limit_is_the_length_of_the_leaderboard(school: School) -> None:
     people = [await school.person() for _ in range(3)]
-    for number, someone in enumerate(people):
-        await pay(school, someone, 10 + number)
+    for number, person in enumerate(people):
+        await pay(school, person, 10 + number)
 
-    assert await ids(people[0], limit=2) == [str(people[2].user_id), str(people[1].user_id)]
+    assert await get_ids(people[0], limit=2) == [str(people[2].user_id), str(people[1].user_id)]
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"period": "month"}])
-async def test_a_leaderboard_that_there_is_not_is_refused(school: School, query: dict[str, Any]) -> None:
+async def test_invalid_parameters_are_refused(school: School, query: dict[str, Any]) -> None:
     ana = await school.person()
 
     assert (await ana.get("/api/users/leaderboard", params=query)).status_code == 422
 
 
 @pytest.mark.parametrize(
-    ("week", "index"), [(None, "ix_user_profile_leaders"), (MONDAY.date(), "ix_weekly_xp_leaders")], ids=["all", "week"]
+    ("query", "week", "index"),
+    [(LEADERS, None, "ix_user_profile_leaders"), (WEEKLY_LEADERS, MONDAY.date(), "ix_weekly_xp_leaders")],
+    ids=["all", "week"],
 )
-async def test_an_index_has_the_leaderboards_order(engine: AsyncEngine, week: date | None, index: str) -> None:
-    """Nothing is sorted, so that the limit ends the reading: the very statement, where tables are not read whole."""
-    asked: list[tuple[str, Any]] = []
-    async with AsyncSession(engine) as session:
-        connection = await session.connection()
-        sync = connection.sync_connection
-        await session.execute(sa.text("SET LOCAL enable_seqscan = off"))
-        await session.execute(sa.text("SET LOCAL enable_bitmapscan = off"))
-        await session.execute(sa.text("SET LOCAL enable_sort = off"))
-        sa.event.listen(sync, "before_cursor_execute", lambda *told: asked.append((told[2], told[3])))
-        await LeaderboardRepository(session).get_leaders(week, limit=50)
-        [(statement, values)] = asked
-        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", values)).scalars())
+async def test_an_index_has_the_order_of_the_leaderboard(
+    engine: AsyncEngine, query: Query[LeaderRow], week: date | None, index: str
+) -> None:
+    """The plan has no sort, so reading stops at the limit."""
+    values = tuple(query.arguments({"week": week, "limit": 50}))
+    async with engine.begin() as connection:
+        for method in ("seqscan", "bitmapscan", "sort"):
+            await connection.execute(sa.text(f"SET LOCAL enable_{method} = off"))
+        plan = "\n".join((await connection.exec_driver_sql(f"EXPLAIN {query.sql}", values)).scalars())
 
     assert index in plan
     assert "Sort" not in plan

@@ -1,7 +1,7 @@
-"""The ledger and what is kept beside it: paid once, shown page by page, adjusted by admins."""
+"""The XP ledger and its projections: payments, pages, and adjustments by admins."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,76 +13,54 @@ from hypothesis import strategies as st
 from conftest import START, TurnableClock
 from factories import Caller, School
 from mambo.errors import NotFound
-from mambo.game.models import WeeklyXp, XpEvent, XpKind
+from mambo.game.models import XpEvent, XpKind
 from mambo.game.repository import LedgerRepository, Payment
-from mambo.users.models import UserProfile
+from support.ledger import MONDAY, get_total, get_weeks, pay
 
-MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-async def pay(
-    school: School, learner: Caller, amount: int, at: datetime = START, source_id: UUID | None = None
-) -> bool:
-    async with school.sessions() as session, session.begin():
-        ledger = LedgerRepository(session)
-        return (await ledger.pay(learner.user_id, XpKind.LESSON, source_id or uuid4(), amount, at)).is_paid
-
-
-async def total_of(school: School, learner: Caller) -> tuple[int, datetime | None]:
-    query = sa.select(UserProfile.xp, UserProfile.xp_reached_at).where(UserProfile.user_id == learner.user_id)
-    async with school.sessions() as session:
-        xp, reached_at = (await session.execute(query)).one()
-        return xp, reached_at
-
-
-async def weeks_of(school: School, learner: Caller) -> list[tuple[Any, ...]]:
-    query = sa.select(WeeklyXp.week, WeeklyXp.xp, WeeklyXp.reached_at).where(WeeklyXp.user_id == learner.user_id)
-    async with school.sessions() as session:
-        return [tuple(row) for row in await session.execute(query.order_by(WeeklyXp.week))]
 
 
 # Paying
 
 
-async def test_a_payment_counts_for_the_total_and_for_its_week(school: School) -> None:
+async def test_a_payment_adds_to_the_total_and_to_its_week(school: School) -> None:
     """A week begins on Monday, 00:00 UTC."""
     ana = await school.person(timezone="Pacific/Kiritimati")
     for amount, at in ((10, MONDAY - timedelta(microseconds=1)), (20, MONDAY), (30, MONDAY + HOUR)):
         await pay(school, ana, amount, at)
 
-    assert await total_of(school, ana) == (60, MONDAY + HOUR)
-    assert await weeks_of(school, ana) == [
+    assert await get_total(school, ana) == (60, MONDAY + HOUR)
+    assert await get_weeks(school, ana) == [
         ((MONDAY - timedelta(days=7)).date(), 10, MONDAY - timedelta(microseconds=1)),
         (MONDAY.date(), 50, MONDAY + HOUR),
     ]
     await school.check_xp()
 
 
-async def test_a_total_stands_since_the_newest_payment_that_changed_it(school: School) -> None:
-    """Neither one of nothing moves that moment, nor an older one that comes late."""
+async def test_a_total_is_reached_at_the_newest_payment_that_changed_it(school: School) -> None:
+    """A payment of 0 XP does not change that moment, nor does an older payment that arrives late."""
     ana = await school.person()
     await pay(school, ana, 50, MONDAY + HOUR)
     await pay(school, ana, 50, MONDAY)
     await pay(school, ana, 0, MONDAY + 2 * HOUR)
 
-    assert await total_of(school, ana) == (100, MONDAY + HOUR)
-    assert await weeks_of(school, ana) == [(MONDAY.date(), 100, MONDAY + HOUR)]
+    assert await get_total(school, ana) == (100, MONDAY + HOUR)
+    assert await get_weeks(school, ana) == [(MONDAY.date(), 100, MONDAY + HOUR)]
     await school.check_xp()
 
 
-async def test_a_payment_of_nothing_is_in_the_ledger_and_nowhere_else(school: School) -> None:
+async def test_a_payment_of_zero_is_only_in_the_ledger(school: School) -> None:
     ana = await school.person()
 
     assert await pay(school, ana, 0)
 
-    assert await total_of(school, ana) == (0, None)
-    assert await weeks_of(school, ana) == []
+    assert await get_total(school, ana) == (0, None)
+    assert await get_weeks(school, ana) == []
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 1
 
 
 async def test_a_payment_reports_the_total_before_and_after(school: School) -> None:
-    """A source that was paid before changes nothing, whatever amount is asked for."""
+    """A source that was paid before changes nothing, even with another amount."""
     ana, lesson_id = await school.person(xp=300), uuid4()
 
     async with school.sessions() as session, session.begin():
@@ -96,7 +74,7 @@ async def test_a_payment_reports_the_total_before_and_after(school: School) -> N
     assert [payment.amount for payment in payments] == [100, 0, 0]
 
 
-async def test_nobody_is_paid_who_does_not_exist(school: School) -> None:
+async def test_a_payment_to_an_unknown_user_is_refused(school: School) -> None:
     nobody = Caller(school.client, uuid4(), "", "")
 
     with pytest.raises(NotFound):
@@ -104,7 +82,7 @@ async def test_nobody_is_paid_who_does_not_exist(school: School) -> None:
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 0
 
 
-async def test_fifty_payments_at_once_are_each_made_once(school: School) -> None:
+async def test_fifty_concurrent_payments_pay_each_source_once(school: School) -> None:
     """Ten sources, five times each, all for one learner."""
     ana = await school.person()
     sources = [uuid4() for _ in range(10)]
@@ -112,7 +90,7 @@ async def test_fifty_payments_at_once_are_each_made_once(school: School) -> None
     paid = await asyncio.gather(*(pay(school, ana, 7, source_id=source) for source in sources * 5))
 
     assert sum(paid) == 10
-    assert (await total_of(school, ana))[0] == 70
+    assert (await get_total(school, ana))[0] == 70
     await school.check_xp()
 
 
@@ -124,7 +102,7 @@ payments = st.lists(
 @given(payments)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_ledger_adds_up_to_its_projections(school: School, history: list[tuple[int, int, int]]) -> None:
-    """Whatever is paid and taken, in whatever order, also what is refused."""
+    """For any payments in any order, including refused ones."""
     ana = await school.person()
     sources = [uuid4() for _ in range(6)]
     due: dict[UUID, int] = {}
@@ -136,14 +114,14 @@ async def test_the_ledger_adds_up_to_its_projections(school: School, history: li
             with pytest.raises(sa.exc.IntegrityError, match="xp_not_negative"):
                 await pay(school, ana, amount, START + hours * HOUR, sources[source])
 
-    assert (await total_of(school, ana))[0] == sum(due.values())
+    assert (await get_total(school, ana))[0] == sum(due.values())
     await school.check_xp()
 
 
 # Reading
 
 
-async def test_the_ledger_is_read_page_by_page_the_newest_first(school: School, clock: TurnableClock) -> None:
+async def test_pages_of_the_ledger_have_the_newest_row_first(school: School, clock: TurnableClock) -> None:
     ana, ben = await school.person(), await school.person()
     for amount in (10, 20, 30):
         await pay(school, ana, amount)
@@ -157,7 +135,7 @@ async def test_the_ledger_is_read_page_by_page_the_newest_first(school: School, 
     assert second["next_cursor"] is None
 
 
-async def test_a_row_says_what_was_paid_for(school: School) -> None:
+async def test_a_row_names_its_source(school: School) -> None:
     world = await school.world(lessons=1)
     [lesson] = await school.lessons_of(world)
     ana = await school.person()
@@ -176,7 +154,7 @@ async def test_a_row_says_what_was_paid_for(school: School) -> None:
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"cursor": "next"}])
-async def test_a_page_that_there_cannot_be_is_refused(school: School, query: dict[str, Any]) -> None:
+async def test_invalid_page_parameters_are_refused(school: School, query: dict[str, Any]) -> None:
     ana = await school.person()
 
     assert (await ana.get("/api/progress/xp", params=query)).status_code == 422
@@ -201,8 +179,8 @@ async def test_an_adjustment_is_a_row_with_an_actor_and_a_reason(school: School)
     await school.check_xp()
 
 
-async def test_an_adjustment_that_is_sent_again_pays_nothing_more(school: School) -> None:
-    """Twenty at once with one source_id: one row, and the same answer to all."""
+async def test_a_repeated_adjustment_pays_once(school: School) -> None:
+    """Twenty concurrent requests with one source_id: one row, and the same response to all."""
     admin, ana = await school.admin(), await school.person()
     sent = {"amount": 10, "reason": "Won the jam.", "source_id": str(uuid4())}
 
@@ -214,7 +192,7 @@ async def test_an_adjustment_that_is_sent_again_pays_nothing_more(school: School
     await school.check_xp()
 
 
-async def test_a_source_id_stands_for_one_adjustment(school: School) -> None:
+async def test_a_source_id_with_another_adjustment_is_a_conflict(school: School) -> None:
     admin, ana = await school.admin(), await school.person()
     sent = {"amount": 10, "reason": "Won the jam.", "source_id": str(uuid4())}
     await admin.post(f"/api/admin/users/{ana.user_id}/xp", sent)
@@ -225,11 +203,11 @@ async def test_a_source_id_stands_for_one_adjustment(school: School) -> None:
     ]
 
     assert [reply.status_code for reply in replies] == [409, 409]
-    assert (await total_of(school, ana))[0] == 10
+    assert (await get_total(school, ana))[0] == 10
 
 
-async def test_a_total_does_not_go_below_zero(school: School) -> None:
-    """Refused, and not in the ledger."""
+async def test_an_adjustment_below_zero_is_refused(school: School) -> None:
+    """The ledger does not contain it."""
     admin, ana = await school.admin(), await school.person()
     await pay(school, ana, 50)
 
@@ -252,7 +230,7 @@ async def test_a_total_does_not_go_below_zero(school: School) -> None:
         ({"kind": "lesson"}, "kind"),
     ],
 )
-async def test_an_adjustment_that_cannot_be_is_refused(school: School, change: dict[str, Any], field: str) -> None:
+async def test_an_invalid_adjustment_is_refused(school: School, change: dict[str, Any], field: str) -> None:
     admin, ana = await school.admin(), await school.person()
 
     response = await admin.post(f"/api/admin/users/{ana.user_id}/xp", {"amount": 10, "reason": "Because."} | change)
@@ -260,7 +238,7 @@ async def test_an_adjustment_that_cannot_be_is_refused(school: School, change: d
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, field)
 
 
-async def test_nobody_adjusts_someone_who_does_not_exist(school: School) -> None:
+async def test_an_adjustment_for_an_unknown_user_is_refused(school: School) -> None:
     admin = await school.admin()
 
     response = await admin.post(f"/api/admin/users/{uuid4()}/xp", {"amount": 10, "reason": "Because."})

@@ -1,4 +1,4 @@
-"""The rules of the game, against slow and obvious models."""
+"""The rules of the game, compared with slow, obvious models."""
 
 from datetime import UTC, date, datetime, timedelta
 from math import floor, sqrt
@@ -15,18 +15,18 @@ ZONES = ["UTC", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago", "
 
 
 @pytest.mark.parametrize(("xp", "level"), [(0, 1), (99, 1), (399, 1), (400, 2), (899, 2), (900, 3), (10_000, 10)])
-def test_a_level_is_the_root_of_hundreds_of_xp(xp: int, level: int) -> None:
+def test_levels_at_their_boundaries(xp: int, level: int) -> None:
     assert level_of(xp) == level
 
 
 @given(st.integers(0, 2**31 - 1))
-def test_a_level_follows_the_formula(xp: int) -> None:
+def test_a_level_equals_the_formula(xp: int) -> None:
     assert level_of(xp) == max(1, floor(sqrt(xp // 100)))
 
 
 @given(st.sets(st.integers(0, 60), max_size=40), st.integers(0, 62))
-def test_a_streak_is_what_counting_backwards_says(days: set[int], today_offset: int) -> None:
-    """From today, or from yesterday, back to the first day that is missing."""
+def test_a_streak_equals_counting_backwards(days: set[int], today_offset: int) -> None:
+    """From today or yesterday back to the first inactive day."""
     start = date(2026, 1, 1)
     today = start + DAY * today_offset
     active = {start + DAY * day for day in days if day <= today_offset}
@@ -43,7 +43,7 @@ def test_a_streak_is_what_counting_backwards_says(days: set[int], today_offset: 
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2040, 1, 1)), st.sampled_from(ZONES))  # noqa: DTZ001 - made aware below
-def test_a_local_day_is_the_calendars(instant: datetime, zone: str) -> None:
+def test_a_local_date_equals_the_offset_added_to_utc(instant: datetime, zone: str) -> None:
     aware = instant.replace(tzinfo=UTC)
     offset = ZoneInfo(zone).utcoffset(aware.astimezone(ZoneInfo(zone)))
     assert offset is not None
@@ -51,7 +51,7 @@ def test_a_local_day_is_the_calendars(instant: datetime, zone: str) -> None:
     assert local_date(aware, zone) == (instant + offset).date()
 
 
-def test_the_date_line_is_a_day_apart() -> None:
+def test_local_dates_across_the_date_line() -> None:
     at = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
 
     assert [str(local_date(at, zone)) for zone in ("Pacific/Kiritimati", "UTC", "Pacific/Pago_Pago")] == [
@@ -61,7 +61,7 @@ def test_the_date_line_is_a_day_apart() -> None:
     ]
 
 
-def test_a_zone_may_change_once_in_24_hours() -> None:
+def test_a_time_zone_may_change_once_in_24_hours() -> None:
     now = datetime(2026, 3, 2, tzinfo=UTC)
 
     assert may_change_timezone(None, now)
@@ -70,10 +70,10 @@ def test_a_zone_may_change_once_in_24_hours() -> None:
 
 
 @pytest.mark.parametrize("name", ["America/New_York", "UTC", "Pacific/Kiritimati"])
-def test_a_zone_is_one_of_the_iana_database(name: str) -> None:
+def test_iana_names_are_time_zones(name: str) -> None:
     assert is_timezone(name)
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc", "/etc/localtime", "a\x00b", "America"])
-def test_anything_else_is_no_zone(name: str) -> None:
+def test_other_names_are_no_time_zones(name: str) -> None:
     assert not is_timezone(name)

@@ -1,4 +1,4 @@
-"""Streaks against a slow and obvious model: learners who act at odd moments, and move over odd borders."""
+"""Streaks compared with a slow, obvious model: learners who act at any time, and change time zones."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +15,7 @@ from mambo.game.repository import ActivityRepository
 from mambo.game.rules import STREAK_DAYS_SHOWN, local_date, may_change_timezone, streak_of
 
 DAY = timedelta(days=1)
-# The ends of the date line, one that jumped over it, half-hour summer time, whole hours of it, and quarters.
+# Both sides of the date line, one that changed sides, DST of half an hour and of an hour, an offset in quarters.
 ZONES = [
     "Pacific/Kiritimati",
     "Pacific/Pago_Pago",
@@ -26,7 +26,7 @@ ZONES = [
     "Asia/Kathmandu",
     "UTC",
 ]
-# Around the day that Apia never had, both changes of the clocks, leap days, and the turn of a century without one.
+# Around the day that Apia skipped, both changes of DST, a leap day, and a year and a century without one.
 BEGINNINGS = [
     datetime(2011, 12, 28, tzinfo=UTC),
     datetime(2026, 3, 7, tzinfo=UTC),
@@ -38,7 +38,7 @@ BEGINNINGS = [
 
 
 class Step(NamedTuple):
-    """Wait, then act, or ask for another time zone."""
+    """Wait, then act, or change the time zone."""
 
     wait: timedelta
     zone: str | None
@@ -56,7 +56,7 @@ FARMED = (START, "Pacific/Pago_Pago", [Step(DAY * 0, None), Step(DAY * 0, "Pacif
 
 
 class Model:
-    """What a person with a paper calendar would do: cross out days, and look."""
+    """A paper calendar on which a person crosses out days."""
 
     def __init__(self, zone: str) -> None:
         self.zone, self.moved_at = zone, datetime.min.replace(tzinfo=UTC)
@@ -83,8 +83,8 @@ class Model:
             length, day = length + 1, day - DAY
         return length
 
-    def tell(self, now: datetime) -> tuple[int, int, bool, list[date]]:
-        """The current and the longest streak, whether today is done, and which of the shown days are crossed out."""
+    def read(self, now: datetime) -> tuple[int, int, bool, list[date]]:
+        """Return the current and the longest streak, whether today is active, and the active days that are shown."""
         newest = max(self.crossed_out, default=date.min)
         is_alive = newest >= self.today(now) - DAY
         last_shown = max(newest, self.today(now))
@@ -97,7 +97,7 @@ class Model:
 
 
 def runs_of(days: Iterable[date]) -> list[tuple[date, date]]:
-    """What the repository makes of the rows."""
+    """Return the first and the last day of each run, as the repository does."""
     runs: list[tuple[date, date]] = []
     for day in days:
         if runs and runs[-1][1] == day - DAY:
@@ -110,8 +110,8 @@ def runs_of(days: Iterable[date]) -> list[tuple[date, date]]:
 @given(histories)
 @example(APIA)
 @example(FARMED)
-def test_a_streak_is_what_a_paper_calendar_says(history: History) -> None:
-    """After each step; `uv run pytest tests/game/test_streaks.py --hypothesis-profile=thorough` takes 100 000."""
+def test_a_streak_equals_the_model(history: History) -> None:
+    """After each step. With `--hypothesis-profile=thorough` there are 100 000 examples."""
     now, zone, steps = history
     model, moved_at = Model(zone), None
     days: list[date] = []
@@ -128,7 +128,7 @@ def test_a_streak_is_what_a_paper_calendar_says(history: History) -> None:
 
         assert zone == model.zone
         shown = [day for day in streak.days if day in days]
-        assert (streak.current, streak.longest, streak.is_today_done, shown) == model.tell(now)
+        assert (streak.current, streak.longest, streak.is_today_done, shown) == model.read(now)
         assert len(streak.days) == STREAK_DAYS_SHOWN
 
 
@@ -136,8 +136,8 @@ def test_a_streak_is_what_a_paper_calendar_says(history: History) -> None:
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(APIA)
 @example(FARMED)
-async def test_the_api_tells_what_a_paper_calendar_says(school: School, clock: TurnableClock, history: History) -> None:
-    """Through HTTP and the database, zones changed by the learner."""
+async def test_the_streak_of_the_api_equals_the_model(school: School, clock: TurnableClock, history: History) -> None:
+    """The learner changes the time zone over the API."""
     clock.now, zone, steps = history
     model = Model(zone)
     ana = await school.person(timezone=zone)
@@ -153,7 +153,7 @@ async def test_the_api_tells_what_a_paper_calendar_says(school: School, clock: T
     streak = (await (await school.sign_in(ana.user_id, ana.email)).get("/api/progress/streak")).json()
 
     assert streak["timezone"] == model.zone
-    assert told(streak) == model.tell(clock.now)
+    assert summary_of(streak) == model.read(clock.now)
     assert streak["today"] == str(model.today(clock.now))
 
 
@@ -162,13 +162,13 @@ async def act(school: School, learner: Caller, at: datetime) -> None:
         await ActivityRepository(session).record(learner.user_id, ActivityReason.LESSON, at)
 
 
-def told(streak: dict[str, Any]) -> tuple[int, int, bool, list[date]]:
+def summary_of(streak: dict[str, Any]) -> tuple[int, int, bool, list[date]]:
     active = [date.fromisoformat(day["date"]) for day in streak["days"] if day["is_active"]]
     return streak["current"], streak["longest"], streak["today_done"], active
 
 
-async def test_a_streak_shows_thirty_days_and_what_made_them_count(school: School, clock: TurnableClock) -> None:
-    """The first thing of a day is its reason, whatever came after."""
+async def test_a_streak_shows_thirty_days_with_their_reasons(school: School, clock: TurnableClock) -> None:
+    """The reason of a day is its first activity."""
     world = await school.world(lessons=1)
     [lesson] = await school.lessons_of(world)
     account = {"email": "ana@example.com", "password": "back on two", "first_name": "Ana", "last_name": "Ruiz"}
@@ -192,7 +192,7 @@ async def test_a_streak_shows_thirty_days_and_what_made_them_count(school: Schoo
 
 
 async def test_the_shown_days_begin_29_days_before_today(school: School) -> None:
-    """The days before count for the longest streak all the same."""
+    """Earlier days count for the longest streak."""
     ana = await school.person()
     today = START.date()
     days = [today - back * DAY for back in (31, 30, 29, 27)]
@@ -200,6 +200,6 @@ async def test_the_shown_days_begin_29_days_before_today(school: School) -> None
 
     streak = (await ana.get("/api/progress/streak")).json()
 
-    assert told(streak) == (0, 3, False, [today - 29 * DAY, today - 27 * DAY])
+    assert summary_of(streak) == (0, 3, False, [today - 29 * DAY, today - 27 * DAY])
     assert (streak["days"][0]["date"], streak["days"][-1]["date"]) == (str(today - 29 * DAY), str(today))
     assert streak["days"][0] == {"date": str(today - 29 * DAY), "is_active": True, "reason": None}

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from conftest import START, run_alembic
 from factories import School
-from game.test_ledger import MONDAY, pay, total_of, weeks_of
 from mambo.cli.game import BATCH, find_differences
 from mambo.database.session import Transactions
 from mambo.game.models import XpKind
 from mambo.game.repository import Difference, LedgerRepository
 from mambo.users.repository import ProfileRepository
+from support.ledger import MONDAY, get_total, get_weeks, pay
 from support.processes import Finished, mambo, query
 
 WRONG = {
@@ -51,7 +51,7 @@ async def test_what_differs_is_found_and_mended(school: School, engine: AsyncEng
     """One difference; none is left when it is rebuilt, and the rows are those of before."""
     ana = await school.person()
     await pay(school, ana, 50, MONDAY)
-    before = await total_of(school, ana), await weeks_of(school, ana)
+    before = await get_total(school, ana), await get_weeks(school, ana)
     await spoil(engine, statement)
 
     found = await all_differences(engine)
@@ -60,7 +60,7 @@ async def test_what_differs_is_found_and_mended(school: School, engine: AsyncEng
     assert len(found) == 1
     assert mended == found
     assert await all_differences(engine) == []
-    assert (await total_of(school, ana), await weeks_of(school, ana)) == before
+    assert (await get_total(school, ana), await get_weeks(school, ana)) == before
 
 
 async def test_everyone_is_compared_batch_by_batch(school: School, engine: AsyncEngine) -> None:
@@ -83,7 +83,7 @@ async def test_a_payment_that_a_rebuild_meets_is_not_lost(school: School, engine
     [mended] = await rebuilding
 
     assert (mended.xp, mended.ledger_xp) == (60, 50)
-    assert (await total_of(school, ana))[0] == 50
+    assert (await get_total(school, ana))[0] == 50
     await school.check_xp()
 
 
@@ -102,7 +102,7 @@ async def test_payments_and_rebuilds_at_once_add_up(school: School, engine: Asyn
     await asyncio.gather(pay_everyone(), pay_everyone(), rebuild_often(), rebuild_often())
 
     await school.check_xp()
-    assert {(await total_of(school, someone))[0] for someone in people} == {2 * 10 * 7}
+    assert {(await get_total(school, someone))[0] for someone in people} == {2 * 10 * 7}
 
 
 async def someone_waits(session: AsyncSession, task: asyncio.Task[Any]) -> None:
