@@ -1,4 +1,4 @@
-"""Two worker processes on one database: quizzes are counted, limited and paid as by one."""
+"""Two worker processes count, limit and pay attempts like one."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ FREE_QUIZZES = """
 
 
 class Rush(NamedTuple):
-    """What came of 50 passes at once of each quiz, sent to two workers that let 40 through."""
+    """The responses to 50 concurrent passes of each quiz, sent to two workers with a limit of 40."""
 
     database_url: str
     lessons: list[str]
@@ -31,11 +31,11 @@ async def rush(make_database: Callable[[str], Any], tmp_path_factory: pytest.Tem
     async with serve(tmp_path_factory.mktemp("workers"), "--workers", "2", environ=environ) as served:
         await ask_every_worker(served, workers=2)
         quizzes = await query(url, FREE_QUIZZES)
-        return Rush(url, [lesson for lesson, _ in quizzes], await pass_at_once(served, dict(quizzes)))
+        return Rush(url, [lesson for lesson, _ in quizzes], await pass_concurrently(served, dict(quizzes)))
 
 
-async def pass_at_once(served: Served, quizzes: dict[str, Any]) -> dict[str, list[httpx.Response]]:
-    """A new learner passes each quiz over 50 new connections at once."""
+async def pass_concurrently(served: Served, quizzes: dict[str, Any]) -> dict[str, list[httpx.Response]]:
+    """Pass each quiz as a new learner, over 50 new connections concurrently."""
     account = {"email": "quick@example.com", "password": "on two since 1986", "first_name": "Ana", "last_name": "Ruiz"}
     async with served.client() as client:
         token = (await client.post("/api/auth/register", json=account)).json()["access_token"]
@@ -43,22 +43,22 @@ async def pass_at_once(served: Served, quizzes: dict[str, Any]) -> dict[str, lis
     for lesson, quiz in quizzes.items():
         limits, header = httpx.Limits(max_connections=AT_ONCE), {"Authorization": f"Bearer {token}"}
         async with served.client(limits=limits, headers=header) as client:
-            asked = [
-                client.post(f"/api/courses/lessons/{lesson}/quiz", json={"answers": right(quiz)})
+            requests = [
+                client.post(f"/api/courses/lessons/{lesson}/quiz", json={"answers": correct_options(quiz)})
                 for _ in range(AT_ONCE)
             ]
-            replies[lesson] = await asyncio.gather(*asked)
+            replies[lesson] = await asyncio.gather(*requests)
     return replies
 
 
-def right(quiz: list[dict[str, Any]]) -> dict[str, int]:
+def correct_options(quiz: list[dict[str, Any]]) -> dict[str, int]:
     return {
         question["id"]: next(n for n, option in enumerate(question["options"]) if option.get("isCorrect"))
         for question in quiz
     }
 
 
-async def test_passes_at_once_on_two_workers_are_numbered_without_gaps_up_to_the_limit(rush: Rush) -> None:
+async def test_concurrent_passes_are_numbered_without_gaps_up_to_the_limit(rush: Rush) -> None:
     assert len(rush.lessons) > 2
     for replies in rush.replies.values():
         assert sorted(reply.status_code for reply in replies) == [200] * 40 + [429] * 10

@@ -9,7 +9,7 @@ from factories import Caller, School
 from mambo.courses.models import Lesson
 from mambo.web.principal import Role
 from mambo.web.responses import etag_matches
-from quizzes.test_answering import QUIZ
+from support.quizzes import QUIZ
 
 WORLDS = "/api/courses/worlds"
 Pages = dict[str, str]

@@ -1,4 +1,4 @@
-"""Answering quizzes over HTTP: what it tells, what it pays, and whom it refuses."""
+"""Attempts at quizzes: their result, XP, access and limits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from asgi_lifespan import LifespanManager
@@ -18,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth.test_sessions import calling
 from conftest import TurnableClock, counted
-from factories import Caller, School
+from factories import School
 from mambo.app import create_app
 from mambo.courses.models import Lesson
 from mambo.game.models import ActivityDay, XpEvent
@@ -28,50 +27,25 @@ from mambo.settings import Settings
 from mambo.users.models import UserProfile
 from mambo.users.repository import ProfileRepository
 from mambo.web.principal import Role
+from support.locks import wait_for_waiters
+from support.quizzes import CORRECT, QUIZ, WRONG, add_quiz, attempt
 
-QUIZ: list[dict[str, Any]] = [
-    {
-        "id": f"q{number}",
-        "question": f"Where is beat {number}?",
-        "options": [{"text": "there", "isCorrect": False}, {"text": "here", "isCorrect": True}, {"text": "nowhere"}],
-        "explanation": f"Because of the tumbao, {number}.",
-    }
-    for number in range(1, 5)
-] + [{"id": "q5", "question": "And now?", "options": [{"text": "go", "isCorrect": True}, {"text": "stop"}]}]
-RIGHT = {"q1": 1, "q2": 1, "q3": 1, "q4": 1, "q5": 0}
-WRONG = {"q1": 0, "q2": 2}
 COUNT = sa.select(sa.func.count())
 
 
 @pytest.fixture
 async def lesson(school: School) -> Lesson:
-    """A lesson with five questions, in a free course."""
-    return await quiz_in(school)
+    """A lesson with a quiz of five questions, in a free course."""
+    return await add_quiz(school)
 
 
-async def quiz_in(school: School, **world: Any) -> Lesson:
-    return await school.lesson(await school.level(await school.world(**world)), content_json={"quiz": QUIZ})
+# Results and XP
 
 
-async def answer(learner: Caller, lesson: Lesson, answers: dict[str, Any]) -> httpx.Response:
-    return await learner.post(f"/api/courses/lessons/{lesson.id}/quiz", {"answers": answers})
-
-
-async def waiting(school: School, number: int) -> None:
-    """Return once so many transactions wait for a lock."""
-    waiters = sa.select(sa.func.count(sa.column("pid").distinct())).select_from(sa.table("pg_locks"))
-    async with asyncio.timeout(30):
-        while await school.scalar(waiters.where(~sa.column("granted", sa.Boolean()))) < number:
-            pass
-
-
-# What it tells and pays
-
-
-async def test_a_first_pass_pays_and_tells_all_a_client_shows_next(school: School, lesson: Lesson) -> None:
+async def test_the_result_of_the_first_pass(school: School, lesson: Lesson) -> None:
     learner = await school.person(xp=390)
 
-    response = await answer(learner, lesson, RIGHT | {"q4": 2})
+    response = await attempt(learner, lesson, CORRECT | {"q4": 2})
 
     assert response.status_code == 200
     assert response.json() == {
@@ -88,22 +62,22 @@ async def test_a_first_pass_pays_and_tells_all_a_client_shows_next(school: Schoo
     }
 
 
-async def test_what_does_not_pass_pays_nothing_and_counts_no_day(school: School, lesson: Lesson) -> None:
+async def test_a_failed_attempt_pays_nothing_and_counts_no_day(school: School, lesson: Lesson) -> None:
     learner = await school.person()
 
-    reply = (await answer(learner, lesson, WRONG)).json()
+    reply = (await attempt(learner, lesson, WRONG)).json()
 
     assert (reply["score"], reply["passed"], reply["xp_gained"], reply["streak_count"]) == (0, False, 0, 0)
     assert await school.scalar(COUNT.select_from(XpEvent)) == 0
     assert await school.scalar(COUNT.select_from(ActivityDay)) == 0
 
 
-async def test_attempts_are_numbered_and_the_first_that_passes_pays(school: School, lesson: Lesson) -> None:
-    """Each learner's and each lesson's by themselves."""
-    ana, ben, other = await school.person(), await school.person(), await quiz_in(school)
+async def test_attempts_are_numbered_and_the_first_pass_pays(school: School, lesson: Lesson) -> None:
+    """For each learner and lesson separately."""
+    ana, ben, other = await school.person(), await school.person(), await add_quiz(school)
 
-    replies = [(await answer(ana, lesson, answers)).json() for answers in (WRONG, RIGHT, WRONG, RIGHT)]
-    others = [(await answer(ben, lesson, {})).json(), (await answer(ana, other, RIGHT)).json()]
+    replies = [(await attempt(ana, lesson, answers)).json() for answers in (WRONG, CORRECT, WRONG, CORRECT)]
+    others = [(await attempt(ben, lesson, {})).json(), (await attempt(ana, other, CORRECT)).json()]
 
     assert [reply["attempt"] for reply in replies + others] == [1, 2, 3, 4, 1, 1]
     assert [reply["passed"] for reply in replies] == [False, True, False, True]
@@ -114,40 +88,40 @@ async def test_attempts_are_numbered_and_the_first_that_passes_pays(school: Scho
 
 
 async def test_a_pass_on_another_day_counts_that_day(school: School, lesson: Lesson, clock: TurnableClock) -> None:
-    """Though it pays no more."""
+    """It pays nothing more."""
     learner = await school.person()
-    await answer(learner, lesson, RIGHT)
+    await attempt(learner, lesson, CORRECT)
     clock.turn(timedelta(days=1))
 
-    reply = (await answer(learner, lesson, RIGHT)).json()
+    reply = (await attempt(learner, lesson, CORRECT)).json()
 
     assert (reply["xp_gained"], reply["streak_count"]) == (0, 2)
 
 
-async def test_an_attempt_keeps_what_was_asked_when_the_quiz_changes_later(school: School, lesson: Lesson) -> None:
-    """The new quiz is asked from then on, and paid no second time."""
+async def test_an_attempt_keeps_its_questions_when_the_quiz_changes(school: School, lesson: Lesson) -> None:
+    """Later attempts are at the new quiz, which pays nothing more."""
     learner, admin = await school.person(), await school.admin()
-    await answer(learner, lesson, RIGHT)
+    await attempt(learner, lesson, CORRECT)
     changed = deepcopy(QUIZ[:1])
     changed[0]["options"] = [{"text": "everywhere", "isCorrect": True}, {"text": "there"}]
 
     await admin.patch(f"/api/admin/lessons/{lesson.id}", {"content_json": {"quiz": changed}})
 
-    again = (await answer(learner, lesson, {"q1": 0})).json()
+    again = (await attempt(learner, lesson, {"q1": 0})).json()
     assert (again["score"], again["attempt"], again["xp_gained"]) == (100, 2, 0)
     first = await school.scalar(sa.select(QuizAttempt).where(QuizAttempt.number == 1))
-    assert (first.quiz, first.answers, first.score, first.passed) == (QUIZ, RIGHT, 100, True)
-    assert (await answer(learner, lesson, RIGHT)).status_code == 422
+    assert (first.quiz, first.answers, first.score, first.passed) == (QUIZ, CORRECT, 100, True)
+    assert (await attempt(learner, lesson, CORRECT)).status_code == 422
 
 
-async def test_completing_says_whether_the_quiz_is_passed(school: School, lesson: Lesson) -> None:
-    """One's own, once it is, for good; null where there is none."""
+async def test_completing_reports_whether_the_learner_has_passed_the_quiz(school: School, lesson: Lesson) -> None:
+    """Once passed it stays passed; null when the lesson has no quiz."""
     ana, ben = await school.person(), await school.person()
     path = f"/api/courses/lessons/{lesson.id}/complete"
-    await answer(ben, lesson, RIGHT)
+    await attempt(ben, lesson, CORRECT)
     seen = [(await ana.post(path)).json()["quiz_passed"]]
-    for answers in (WRONG, RIGHT, WRONG):
-        await answer(ana, lesson, answers)
+    for answers in (WRONG, CORRECT, WRONG):
+        await attempt(ana, lesson, answers)
         seen.append((await ana.post(path)).json()["quiz_passed"])
 
     await (await school.admin()).patch(f"/api/admin/lessons/{lesson.id}", {"content_json": {"quiz": []}})
@@ -156,7 +130,7 @@ async def test_completing_says_whether_the_quiz_is_passed(school: School, lesson
     assert (await ana.post(path)).json()["quiz_passed"] is None
 
 
-# Whom it refuses
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -165,7 +139,7 @@ async def test_completing_says_whether_the_quiz_is_passed(school: School, lesson
         ({"q9": 0}, ["answers.q9"]),
         ({"q1": 3}, ["answers.q1"]),
         ({"q1": -1}, ["answers.q1"]),
-        (RIGHT | {"q5": 2, "tumbao": 0}, ["answers.q5", "answers.tumbao"]),
+        (CORRECT | {"q5": 2, "tumbao": 0}, ["answers.q5", "answers.tumbao"]),
         ({"q1": None}, ["answers[...]"]),
         ({"q1": "here"}, ["answers[...]"]),
         ({"q1": [1]}, ["answers[...]"]),
@@ -174,22 +148,22 @@ async def test_completing_says_whether_the_quiz_is_passed(school: School, lesson
         ([1, 0], ["answers"]),
     ],
 )
-async def test_answers_that_fit_no_question_are_refused_and_are_no_attempt(
+async def test_invalid_answers_are_refused_and_are_no_attempt(
     school: School, lesson: Lesson, answers: Any, fields: list[str]
 ) -> None:
-    """The refusal names each, tells no answer, and counts for no limit."""
+    """The response names each field, contains no correct option, and does not count against the limit."""
     learner = await school.person()
 
-    refusals = [await answer(learner, lesson, answers) for _ in range(11)]
+    refusals = [await attempt(learner, lesson, answers) for _ in range(11)]
 
     assert [refusal.status_code for refusal in refusals] == [422] * 11
     assert [problem["field"] for problem in refusals[0].json()["errors"]] == fields
     assert not any(word in refusals[0].text for word in ("isCorrect", "explanation", "Because"))
     assert await school.scalar(COUNT.select_from(QuizAttempt)) == 0
-    assert (await answer(learner, lesson, RIGHT)).json()["attempt"] == 1
+    assert (await attempt(learner, lesson, CORRECT)).json()["attempt"] == 1
 
 
-async def test_what_a_client_says_of_its_own_score_is_refused(school: School, lesson: Lesson) -> None:
+async def test_a_score_in_the_request_is_refused(school: School, lesson: Lesson) -> None:
     learner = await school.person()
 
     response = await learner.post(f"/api/courses/lessons/{lesson.id}/quiz", {"answers": {}, "score": 100})
@@ -198,41 +172,40 @@ async def test_what_a_client_says_of_its_own_score_is_refused(school: School, le
 
 
 @pytest.mark.parametrize("content", [None, {}, {"notes": "Only notes"}, {"quiz": []}])
-async def test_a_lesson_without_a_quiz_has_none_to_answer(school: School, content: dict[str, Any] | None) -> None:
+async def test_a_lesson_without_a_quiz_is_not_found(school: School, content: dict[str, Any] | None) -> None:
     lesson = await school.lesson(await school.level(await school.world()), content_json=content)
     learner = await school.person()
 
-    response = await answer(learner, lesson, {})
+    response = await attempt(learner, lesson, {})
 
     assert (response.status_code, response.json()["code"]) == (404, "no_quiz")
 
 
-async def test_a_quiz_is_answered_by_whoever_may_read_the_lesson(school: School) -> None:
-    """A draft looks like nothing, whether or not the answers fit; what is not paid for is locked."""
-    paid, draft = await quiz_in(school, is_free=False), await quiz_in(school, is_published=False)
+async def test_a_quiz_has_the_access_of_its_lesson(school: School) -> None:
+    """A draft looks like an unknown id, also for invalid answers; a paid course is locked."""
+    paid, draft = await add_quiz(school, is_free=False), await add_quiz(school, is_published=False)
     learner, subscriber = await school.person(), await school.person(subscribed=True)
-    nothing = Lesson(id=uuid4())
+    unknown = Lesson(id=uuid4())
 
     codes = [
         (response.status_code, response.json()["code"])
-        for response in [await answer(learner, lesson, {"q9": 0}) for lesson in (paid, draft, nothing)]
+        for response in [await attempt(learner, lesson, {"q9": 0}) for lesson in (paid, draft, unknown)]
     ]
 
     assert codes == [(403, "locked"), (404, "not_found"), (404, "not_found")]
-    assert (await answer(subscriber, paid, RIGHT)).status_code == 200
-    assert (await answer(subscriber, draft, RIGHT)).json()["detail"] == "There is no such lesson."
+    assert (await attempt(subscriber, paid, CORRECT)).status_code == 200
+    assert (await attempt(subscriber, draft, CORRECT)).json()["detail"] == "There is no such lesson."
 
 
 @pytest.mark.parametrize("role", [Role.INSTRUCTOR, Role.ADMIN])
-async def test_staff_may_try_drafts(school: School, role: Role) -> None:
-    draft = await quiz_in(school, is_published=False, is_free=False)
+async def test_staff_may_attempt_drafts(school: School, role: Role) -> None:
+    draft = await add_quiz(school, is_published=False, is_free=False)
     teacher = await school.person(role)
 
-    assert (await answer(teacher, draft, RIGHT)).json()["passed"] is True
+    assert (await attempt(teacher, draft, CORRECT)).json()["passed"] is True
 
 
-async def test_no_answer_leaves_before_an_attempt(school: School, lesson: Lesson) -> None:
-    """Wherever a learner meets the lesson, nor after one but in its reply."""
+async def test_correct_options_are_only_in_the_result_of_an_attempt(school: School, lesson: Lesson) -> None:
     learner, visitor = await school.person(), school.client
     readings: list[tuple[Any, str]] = [
         (learner, "/api/courses/worlds"),
@@ -244,54 +217,56 @@ async def test_no_answer_leaves_before_an_attempt(school: School, lesson: Lesson
         (visitor, f"/api/courses/worlds/{lesson.world_id}/lessons"),
     ]
 
-    before = [await who.get(path) for who, path in readings]
-    attempt = await answer(learner, lesson, {})
-    after = [await who.get(path) for who, path in readings]
+    before = [await caller.get(path) for caller, path in readings]
+    result = await attempt(learner, lesson, {})
+    after = [await caller.get(path) for caller, path in readings]
     completed = await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
 
     for response in (*before, *after, completed):
         assert response.status_code == 200
         assert not any(word in response.text for word in ("isCorrect", "explanation", "Because")), response.url
-    assert "Because of the tumbao" in attempt.text
-    assert "isCorrect" not in attempt.text
+    assert "Because of the tumbao" in result.text
+    assert "isCorrect" not in result.text
 
 
-# The limit
+# Limit
 
 
-async def test_ten_attempts_an_hour_and_no_more(school: School, lesson: Lesson, clock: TurnableClock) -> None:
-    """At this lesson, and by this learner; the eleventh leaves nothing behind, not even XP."""
-    ana, ben, other = await school.person(), await school.person(), await quiz_in(school)
+async def test_the_eleventh_attempt_within_an_hour_is_refused(
+    school: School, lesson: Lesson, clock: TurnableClock
+) -> None:
+    """For each lesson and learner separately; a refused attempt stores nothing and pays nothing."""
+    ana, ben, other = await school.person(), await school.person(), await add_quiz(school)
     for _ in range(10):
-        await answer(ana, lesson, WRONG)
+        await attempt(ana, lesson, WRONG)
     clock.turn(timedelta(minutes=20))
 
-    refused = await answer(ana, lesson, RIGHT)
+    refused = await attempt(ana, lesson, CORRECT)
 
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many")
     assert refused.json()["detail"] == "You answered this quiz many times. Try again in 40 minutes."
     assert refused.headers["retry-after"] == "2400"
-    assert [(await answer(ana, other, {})).status_code, (await answer(ben, lesson, {})).status_code] == [200, 200]
+    assert [(await attempt(ana, other, {})).status_code, (await attempt(ben, lesson, {})).status_code] == [200, 200]
     assert await school.scalar(sa.select(UserProfile.xp).where(UserProfile.user_id == ana.user_id)) == 0
     clock.turn(timedelta(minutes=40))
-    assert (await answer(ana, lesson, RIGHT)).json()["attempt"] == 11
+    assert (await attempt(ana, lesson, CORRECT)).json()["attempt"] == 11
 
 
-async def test_of_many_attempts_at_once_ten_get_through(school: School, lesson: Lesson) -> None:
+async def test_of_thirty_concurrent_attempts_ten_succeed(school: School, lesson: Lesson) -> None:
     learner = await school.person()
 
-    replies = await asyncio.gather(*(answer(learner, lesson, WRONG) for _ in range(30)))
+    replies = await asyncio.gather(*(attempt(learner, lesson, WRONG) for _ in range(30)))
 
     assert sorted(reply.status_code for reply in replies) == [200] * 10 + [429] * 20
     assert sorted(reply.json()["attempt"] for reply in replies if reply.is_success) == list(range(1, 11))
 
 
-# Many at once
+# Concurrency
 
 
 @pytest.fixture
 async def unlimited(settings: Settings, clock: TurnableClock, school: School) -> AsyncIterator[Litestar]:
-    """An app that lets a learner try as often as they like."""
+    """An app without a limit on attempts."""
     del school
     limits = settings.limits | {"LIMIT_QUIZ": Rate(100_000, 3600)}
     app = create_app(replace(settings, limits=limits), clock=clock, upkeep_seconds=None)
@@ -299,12 +274,12 @@ async def unlimited(settings: Settings, clock: TurnableClock, school: School) ->
         yield app
 
 
-async def test_fifty_passes_at_once_pay_once_and_are_numbered_without_gaps(
+async def test_fifty_concurrent_passes_pay_once_and_are_numbered_without_gaps(
     school: School, lesson: Lesson, unlimited: Litestar
 ) -> None:
     learner = calling(unlimited, await school.person())
 
-    replies = await asyncio.gather(*(answer(learner, lesson, RIGHT) for _ in range(50)))
+    replies = await asyncio.gather(*(attempt(learner, lesson, CORRECT) for _ in range(50)))
 
     bodies = [reply.json() for reply in replies]
     assert [reply.status_code for reply in replies] == [200] * 50
@@ -319,12 +294,12 @@ async def test_fifty_passes_at_once_pay_once_and_are_numbered_without_gaps(
 async def test_a_lesson_is_completed_while_its_quiz_is_passed(
     school: School, lesson: Lesson, unlimited: Litestar
 ) -> None:
-    """They wait for each other in no circle: all succeed, and each is paid once."""
+    """There is no deadlock: all succeed, and each is paid once."""
     learner = calling(unlimited, await school.person())
     complete = f"/api/courses/lessons/{lesson.id}/complete"
 
     replies = await asyncio.gather(
-        *(answer(learner, lesson, RIGHT) for _ in range(20)), *(learner.post(complete) for _ in range(20))
+        *(attempt(learner, lesson, CORRECT) for _ in range(20)), *(learner.post(complete) for _ in range(20))
     )
 
     assert [reply.status_code for reply in replies] == [200] * 40
@@ -333,35 +308,35 @@ async def test_a_lesson_is_completed_while_its_quiz_is_passed(
     assert await school.scalar(sa.select(UserProfile.xp).where(UserProfile.user_id == learner.user_id)) == 75
 
 
-async def test_a_lesson_that_is_deleted_takes_its_attempts_along(school: School, lesson: Lesson) -> None:
-    """The XP stays, and a late attempt finds nothing."""
+async def test_a_lesson_is_deleted_with_its_attempts(school: School, lesson: Lesson) -> None:
+    """The XP stays, and later attempts are 404."""
     learner, admin = await school.person(), await school.admin()
-    await answer(learner, lesson, RIGHT)
+    await attempt(learner, lesson, CORRECT)
 
     assert (await admin.delete(f"/api/admin/lessons/{lesson.id}")).status_code == 204
 
-    assert (await answer(learner, lesson, RIGHT)).status_code == 404
+    assert (await attempt(learner, lesson, CORRECT)).status_code == 404
     assert await school.scalar(COUNT.select_from(QuizAttempt)) == 0
     assert (await learner.get("/api/users/me")).json()["xp"] == 25
 
 
-async def test_a_lesson_that_is_deleted_while_its_quiz_is_graded_pays_nothing(school: School, lesson: Lesson) -> None:
-    """The attempt waits for the learner's profile, as behind another payment, and is refused in a sentence."""
+async def test_an_attempt_at_a_lesson_that_is_being_deleted_is_a_conflict(school: School, lesson: Lesson) -> None:
+    """The attempt waits for the lock on the profile, as it does during another payment."""
     learner, admin = await school.person(), await school.admin()
     async with school.sessions() as session, session.begin():
         await ProfileRepository(session).lock(learner.user_id)
-        attempt = asyncio.create_task(answer(learner, lesson, RIGHT))
-        await waiting(school, 1)
+        pending = asyncio.create_task(attempt(learner, lesson, CORRECT))
+        await wait_for_waiters(school, 1)
         await admin.delete(f"/api/admin/lessons/{lesson.id}")
 
-    refused = await attempt
+    refused = await pending
 
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     assert refused.json()["detail"] == "This lesson was deleted a moment ago: choose another."
     assert await school.scalar(COUNT.select_from(XpEvent)) == 0
 
 
-# The database
+# Constraints
 
 
 @pytest.mark.parametrize(
@@ -375,11 +350,11 @@ async def test_a_lesson_that_is_deleted_while_its_quiz_is_graded_pays_nothing(sc
         ({"user_id": uuid4()}, "fk_quiz_attempt_user_id_users"),
     ],
 )
-async def test_the_database_refuses_an_attempt_that_cannot_be(
+async def test_the_database_refuses_an_invalid_attempt(
     school: School, lesson: Lesson, engine: AsyncEngine, change: dict[str, Any], constraint: str
 ) -> None:
     learner = await school.person()
-    await answer(learner, lesson, RIGHT)
+    await attempt(learner, lesson, CORRECT)
     table = sa.select(QuizAttempt.__table__)
     async with engine.connect() as connection:
         row = dict((await connection.execute(table)).mappings().one())
@@ -389,7 +364,7 @@ async def test_the_database_refuses_an_attempt_that_cannot_be(
 
 
 async def test_an_attempt_takes_a_constant_number_of_statements(school: School, app: Litestar) -> None:
-    """Six that do not pass, nine that do; a second pass pays nothing."""
+    """Six for a failed attempt, nine for a pass."""
     quiz = [QUIZ[0] | {"id": f"q{number}"} for number in range(50)]
     lesson = await school.lesson(await school.level(await school.world(lessons=30)), content_json={"quiz": quiz})
     learner = await school.person()
@@ -397,7 +372,7 @@ async def test_an_attempt_takes_a_constant_number_of_statements(school: School, 
 
     for option in (0, 1, 1):
         with counted(app) as statements:
-            await answer(learner, lesson, {question["id"]: option for question in quiz})
+            await attempt(learner, lesson, {question["id"]: option for question in quiz})
         seen.append(len(statements))
 
     assert seen == [6, 9, 9]

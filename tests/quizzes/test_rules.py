@@ -1,4 +1,4 @@
-"""Grading alone: the score, the pass mark, and answers that fit no question."""
+"""Grading: the score, the pass mark, and invalid answers."""
 
 from fractions import Fraction
 from typing import Any
@@ -13,7 +13,7 @@ from mambo.quizzes.rules import QuizScore, grade, require_valid_answers
 
 
 def question(number: int, *are_correct: bool | None) -> QuizQuestion:
-    """A question whose options are as correct as is said; None: it does not say."""
+    """Return a question with one option for each value of `isCorrect`; None leaves it out."""
     options = [
         QuizOption(text="x") if is_correct is None else QuizOption(text="x", is_correct=is_correct)
         for is_correct in are_correct
@@ -22,7 +22,7 @@ def question(number: int, *are_correct: bool | None) -> QuizQuestion:
 
 
 def quiz_of(length: int) -> list[QuizQuestion]:
-    """Questions whose second option is right."""
+    """Return questions whose second option is correct."""
     return [question(number, False, True) for number in range(length)]
 
 
@@ -38,7 +38,7 @@ def quiz_of(length: int) -> list[QuizQuestion]:
         (8, 10, 80, True),
         (7, 9, 77, False),
         (38, 48, 79, False),
-        (39, 49, 79, False),  # 79.6 in truth
+        (39, 49, 79, False),  # 79.6 exactly
         (40, 50, 80, True),
         (49, 50, 98, True),
     ],
@@ -55,7 +55,7 @@ def test_a_score_is_the_percentage_of_right_answers_rounded_down(
 
 
 @given(st.integers(1, 50).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
-def test_exactly_four_fifths_pass(counts: tuple[int, int]) -> None:
+def test_four_fifths_pass_and_less_does_not(counts: tuple[int, int]) -> None:
     right, of = counts
 
     graded = grade(quiz_of(of), {f"q{number}": 1 for number in range(right)})
@@ -65,20 +65,20 @@ def test_exactly_four_fifths_pass(counts: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("option", "is_right"), [(0, False), (1, True), (2, False), (3, True)])
-def test_of_several_right_options_any_is_right(option: int, *, is_right: bool) -> None:
+def test_any_of_several_correct_options_is_right(option: int, *, is_right: bool) -> None:
     graded = grade([question(1, False, True, None, True)], {"q1": option})
 
     assert graded.correct == {"q1": is_right}
 
 
-def test_what_is_not_answered_is_wrong() -> None:
+def test_a_question_without_an_answer_is_wrong() -> None:
     graded = grade(quiz_of(3), {"q1": 1})
 
     assert graded == QuizScore(33, False, {"q0": False, "q1": True, "q2": False})
 
 
 @pytest.mark.parametrize("answers", [{}, {"q0": 0}, {"q0": 1, "q1": 0}])
-def test_answers_to_questions_are_accepted(answers: dict[str, int]) -> None:
+def test_valid_answers_are_accepted(answers: dict[str, int]) -> None:
     require_valid_answers(quiz_of(2), answers)
 
 
@@ -92,7 +92,7 @@ def test_answers_to_questions_are_accepted(answers: dict[str, int]) -> None:
         ({"q0": 1, "Q0": 1, "": 0, "q1": 5}, ["answers.Q0", "answers.", "answers.q1"]),
     ],
 )
-def test_answers_to_anything_else_are_all_named(answers: dict[str, Any], fields: list[str]) -> None:
+def test_every_invalid_answer_is_named(answers: dict[str, Any], fields: list[str]) -> None:
     with pytest.raises(Invalid) as refused:
         require_valid_answers(quiz_of(2), answers)
 
