@@ -1,4 +1,4 @@
-"""Grading: by staff, once, never one's own; what is approved completes the lesson and pays once."""
+"""Grading: by staff, once, never their own; an approval completes the lesson and pays once."""
 
 import asyncio
 from datetime import timedelta
@@ -18,13 +18,13 @@ from mambo.submissions.models import Submission
 from mambo.submissions.rules import SubmissionStatus
 from mambo.users.models import UserProfile
 from mambo.web.principal import Role
-from submissions.test_submitting import VIDEO, boss_of, count, grade, sent
+from support.submissions import VIDEO, add_battle, count, create_submission, get_own, grade
 
 
-async def test_an_approved_video_completes_the_lesson_and_pays_its_xp(school: School, clock: TurnableClock) -> None:
-    boss = await boss_of(school, title="On two")
+async def test_an_approval_completes_the_lesson_and_pays_its_xp(school: School, clock: TurnableClock) -> None:
+    battle = await add_battle(school, title="On two")
     learner, instructor = await school.person(), await school.instructor()
-    submission_id = await sent(learner, boss)
+    submission_id = await create_submission(learner, battle)
     clock.turn(timedelta(hours=1))
 
     response = await grade(instructor, submission_id, feedback_text="Beautiful.")
@@ -32,7 +32,7 @@ async def test_an_approved_video_completes_the_lesson_and_pays_its_xp(school: Sc
     assert response.status_code == 200
     assert response.json() == {
         "id": submission_id,
-        "lesson_id": str(boss.id),
+        "lesson_id": str(battle.id),
         "status": "approved",
         "video_url": VIDEO,
         "video_status": None,
@@ -43,42 +43,42 @@ async def test_an_approved_video_completes_the_lesson_and_pays_its_xp(school: Sc
         "submitted_at": "2026-03-02T12:00:00Z",
         "reviewed_at": "2026-03-02T13:00:00Z",
         "learner": response.json()["learner"] | {"id": str(learner.user_id), "avatar_url": None, "level": 1},
-        "lesson": {"id": str(boss.id), "title": "On two"},
-        "world": response.json()["world"] | {"id": str(boss.world_id)},
+        "lesson": {"id": str(battle.id), "title": "On two"},
+        "world": response.json()["world"] | {"id": str(battle.world_id)},
         "reviewer_name": response.json()["reviewer_name"],
         "xp_gained": 120,
     }
     assert response.json()["learner"]["name"].startswith("Ana Nr")
     assert response.json()["reviewer_name"].startswith("Ana Nr")
     assert (await learner.get("/api/users/me")).json()["xp"] == 120
-    assert (await learner.get(f"/api/courses/lessons/{boss.id}")).json()["is_completed"] is True
+    assert (await learner.get(f"/api/courses/lessons/{battle.id}")).json()["is_completed"] is True
     async with school.sessions() as session:
         [event] = await session.scalars(sa.select(XpEvent))
-    assert (event.kind, event.source_id, event.amount) == (XpKind.BOSS, boss.id, 120)
+    assert (event.kind, event.source_id, event.amount) == (XpKind.BOSS, battle.id, 120)
 
 
-async def test_a_rejected_video_pays_nothing(school: School) -> None:
-    boss = await boss_of(school)
+async def test_a_rejection_pays_nothing(school: School) -> None:
+    battle = await add_battle(school)
     learner = await school.person()
 
-    response = await grade(await school.admin(), await sent(learner, boss), "rejected")
+    response = await grade(await school.admin(), await create_submission(learner, battle), "rejected")
 
     assert (response.status_code, response.json()["status"], response.json()["xp_gained"]) == (200, "rejected", 0)
     assert (await count(school, LessonCompletion), await count(school, XpEvent)) == (0, 0)
 
 
-async def test_twenty_gradings_at_once_are_one_round_after_round(school: School) -> None:
-    """Whether they agree or not: one wins, the XP is that of an approval or nothing, and the rest is told so."""
+async def test_of_twenty_concurrent_grades_one_succeeds(school: School) -> None:
+    """Half of them approve, half reject. The XP follows the one that succeeds; the others are 409."""
     graders = [await school.instructor() for _ in range(5)]
     learner = await school.person()
     total = 0
     for _ in range(5):
-        boss = await boss_of(school)
-        submission_id = await sent(learner, boss)
-        words = ["approved", "rejected"] * 10
+        battle = await add_battle(school)
+        submission_id = await create_submission(learner, battle)
+        statuses = ["approved", "rejected"] * 10
 
         replies = await asyncio.gather(
-            *(grade(graders[number % 5], submission_id, word) for number, word in enumerate(words))
+            *(grade(graders[number % 5], submission_id, status) for number, status in enumerate(statuses))
         )
 
         [winner] = [reply.json() for reply in replies if reply.status_code == 200]
@@ -86,48 +86,48 @@ async def test_twenty_gradings_at_once_are_one_round_after_round(school: School)
         assert {(reply.status_code, reply.json()["code"]) for reply in others} == {(409, "graded_already")}
         total += 120 if winner["status"] == "approved" else 0
         assert winner["xp_gained"] == (120 if winner["status"] == "approved" else 0)
-        shown = (await learner.get("/api/submissions/my-submissions")).json()[0]
+        shown = (await get_own(learner))[0]
         assert (shown["id"], shown["status"]) == (submission_id, winner["status"])
         assert (await learner.get("/api/users/me")).json()["xp"] == total
     assert await count(school, LessonCompletion) == await count(school, XpEvent) == total // 120
     assert await school.scalar(sa.select(sa.func.sum(XpEvent.amount))) in {None, total}
 
 
-async def test_grading_and_sending_at_once_wait_for_each_other_in_no_circle(school: School) -> None:
-    """A learner sends again and again while staff grades: everything is answered, and at most one is current."""
-    boss = await boss_of(school)
+async def test_concurrent_grading_and_submitting_do_not_deadlock(school: School) -> None:
+    """A learner submits again and again while two requests grade; at most one submission is pending."""
+    battle = await add_battle(school)
     learner, instructor = await school.person(), await school.instructor()
 
-    async def send() -> list[int]:
-        return [(await learner.post("/api/submissions/submit", video_for(boss))).status_code for _ in range(25)]
+    async def submit_often() -> list[int]:
+        return [(await learner.post("/api/submissions/submit", video_for(battle))).status_code for _ in range(25)]
 
-    async def reject() -> list[int]:
+    async def reject_often() -> list[int]:
         statuses = []
         for _ in range(25):
             queue = (await instructor.get("/api/admin/submissions?status=pending")).json()["items"]
             statuses += [(await grade(instructor, one["id"], "rejected")).status_code for one in queue]
         return statuses
 
-    sending, *grading = await asyncio.gather(send(), reject(), reject())
+    submitting, *grading = await asyncio.gather(submit_often(), reject_often(), reject_often())
 
-    assert set(sending) <= {201, 409}
+    assert set(submitting) <= {201, 409}
     assert {status for statuses in grading for status in statuses} <= {200, 409}
-    assert await count(school, Submission) == sending.count(201)
+    assert await count(school, Submission) == submitting.count(201)
 
 
 def video_for(lesson: Lesson) -> dict[str, str]:
     return {"lesson_id": str(lesson.id), "video_url": VIDEO}
 
 
-async def test_a_battle_pays_once_ever(school: School) -> None:
-    """Even if its approval were undone by hand: the ledger remembers."""
-    boss = await boss_of(school)
+async def test_a_battle_pays_once(school: School) -> None:
+    """Even if its approval was reverted in the database, because the ledger has the payment."""
+    battle = await add_battle(school)
     learner, instructor = await school.person(), await school.instructor()
-    await grade(instructor, await sent(learner, boss))
+    await grade(instructor, await create_submission(learner, battle))
     async with school.sessions.begin() as session:
         await session.execute(sa.update(Submission).values(status=SubmissionStatus.REJECTED))
 
-    again = await grade(instructor, await sent(learner, boss))
+    again = await grade(instructor, await create_submission(learner, battle))
 
     assert (again.status_code, again.json()["status"], again.json()["xp_gained"]) == (200, "approved", 0)
     assert await school.scalar(sa.select(UserProfile.xp).where(UserProfile.user_id == learner.user_id)) == 120
@@ -137,24 +137,24 @@ async def test_a_battle_pays_once_ever(school: School) -> None:
 @pytest.mark.parametrize("first", ["approved", "rejected"])
 @pytest.mark.parametrize("second", ["approved", "rejected"])
 async def test_a_grade_is_final(school: School, first: str, second: str) -> None:
-    boss = await boss_of(school)
+    battle = await add_battle(school)
     learner, instructor = await school.person(), await school.instructor()
-    submission_id = await sent(learner, boss)
+    submission_id = await create_submission(learner, battle)
     await grade(instructor, submission_id, first)
 
     response = await grade(await school.admin(), submission_id, second)
 
     assert (response.status_code, response.json()["code"]) == (409, "graded_already")
-    [shown] = (await learner.get("/api/submissions/my-submissions")).json()
+    [shown] = await get_own(learner)
     assert shown["status"] == first
 
 
 @pytest.mark.parametrize("role", [Role.INSTRUCTOR, Role.ADMIN])
 @pytest.mark.parametrize("status", ["approved", "rejected"])
-async def test_nobody_grades_their_own(school: School, role: Role, status: str) -> None:
-    boss = await boss_of(school)
+async def test_staff_may_not_grade_their_own_submission(school: School, role: Role, status: str) -> None:
+    battle = await add_battle(school)
     dancer = await school.person(role)
-    submission_id = await sent(dancer, boss)
+    submission_id = await create_submission(dancer, battle)
 
     response = await grade(dancer, submission_id, status)
 
@@ -162,9 +162,9 @@ async def test_nobody_grades_their_own(school: School, role: Role, status: str) 
     assert (await grade(await school.instructor(), submission_id)).status_code == 200
 
 
-async def test_learners_grade_nothing(school: School) -> None:
-    boss = await boss_of(school)
-    submission_id = await sent(await school.person(), boss)
+async def test_learners_may_not_grade(school: School) -> None:
+    battle = await add_battle(school)
+    submission_id = await create_submission(await school.person(), battle)
 
     response = await grade(await school.person(), submission_id)
 
@@ -172,7 +172,7 @@ async def test_learners_grade_nothing(school: School) -> None:
     assert await school.scalar(sa.select(Submission.status)) == SubmissionStatus.PENDING
 
 
-async def test_what_is_not_there_cannot_be_graded(school: School) -> None:
+async def test_an_unknown_submission_is_not_found(school: School) -> None:
     response = await grade(await school.instructor(), str(uuid4()))
 
     assert (response.status_code, response.json()["detail"]) == (404, "There is no such submission.")
@@ -189,10 +189,10 @@ async def test_what_is_not_there_cannot_be_graded(school: School) -> None:
         {"status": "approved", "xp": 1_000_000},
     ],
 )
-async def test_a_grade_that_says_too_little_is_refused(school: School, body: dict[str, Any]) -> None:
-    """A rejection must say what to work on."""
-    boss = await boss_of(school)
-    submission_id = await sent(await school.person(), boss)
+async def test_an_invalid_grade_is_refused(school: School, body: dict[str, Any]) -> None:
+    """A rejection needs feedback."""
+    battle = await add_battle(school)
+    submission_id = await create_submission(await school.person(), battle)
 
     response = await (await school.admin()).post(f"/api/admin/submissions/{submission_id}/grade", body)
 
@@ -200,20 +200,20 @@ async def test_a_grade_that_says_too_little_is_refused(school: School, body: dic
     assert await school.scalar(sa.select(Submission.status)) == SubmissionStatus.PENDING
 
 
-async def test_a_rejection_may_be_said_in_a_video(school: School) -> None:
-    boss = await boss_of(school)
-    submission_id = await sent(await school.person(), boss)
+async def test_the_feedback_of_a_rejection_may_be_a_video(school: School) -> None:
+    battle = await add_battle(school)
+    submission_id = await create_submission(await school.person(), battle)
 
     response = await grade(await school.admin(), submission_id, "rejected", feedback_video_url="https://v.example/a")
 
     assert (response.status_code, response.json()["feedback_video_url"]) == (200, "https://v.example/a")
 
 
-async def test_a_grade_takes_seven_statements_at_most(school: School, app: Litestar) -> None:
+async def test_a_grade_takes_a_constant_number_of_statements(school: School, app: Litestar) -> None:
     """The session, the battle, the profile's lock, the grade, the completion, two for the XP, and what is shown."""
-    boss, other = await boss_of(school), await boss_of(school)
+    battle, other = await add_battle(school), await add_battle(school)
     learner, instructor = await school.person(), await school.instructor()
-    approved, rejected = await sent(learner, boss), await sent(learner, other)
+    approved, rejected = await create_submission(learner, battle), await create_submission(learner, other)
 
     with counted(app) as approving:
         await grade(instructor, approved)

@@ -1,4 +1,4 @@
-"""What staff sees of everyone's submissions."""
+"""The list of submissions for staff."""
 
 from typing import Any
 
@@ -8,36 +8,36 @@ from litestar import Litestar
 from conftest import START, counted
 from factories import Caller, School
 from mambo.submissions.models import Submission
-from submissions.test_submitting import VIDEO, boss_of, grade, sent
+from support.submissions import VIDEO, add_battle, create_submission, grade
 
 
-async def ids(caller: Caller, **query: Any) -> list[str]:
+async def get_ids(caller: Caller, **query: Any) -> list[str]:
     response = await caller.get("/api/admin/submissions", params=query)
     assert response.status_code == 200, response.text
     return [one["id"] for one in response.json()["items"]]
 
 
-async def test_what_is_pending_comes_oldest_first_and_anything_else_newest_first(school: School) -> None:
-    boss = await boss_of(school)
+async def test_pending_submissions_are_listed_oldest_first_and_all_others_newest_first(school: School) -> None:
+    battle = await add_battle(school)
     instructor = await school.instructor()
-    one, two, three, four = [await sent(await school.person(), boss) for _ in range(4)]
+    one, two, three, four = [await create_submission(await school.person(), battle) for _ in range(4)]
     await grade(instructor, two)
     await grade(instructor, three, "rejected")
-    five = await sent(await school.person(), boss)
+    five = await create_submission(await school.person(), battle)
     await grade(instructor, five)
 
-    assert await ids(instructor, status="pending") == [one, four]
-    assert await ids(instructor, status="approved") == [five, two]
-    assert await ids(instructor, status="rejected") == [three]
-    assert await ids(instructor) == [five, four, three, two, one]
+    assert await get_ids(instructor, status="pending") == [one, four]
+    assert await get_ids(instructor, status="approved") == [five, two]
+    assert await get_ids(instructor, status="rejected") == [three]
+    assert await get_ids(instructor) == [five, four, three, two, one]
 
 
 @pytest.mark.parametrize("query", ["status=pending&", ""])
-async def test_pages_follow_each_other_without_gap_or_overlap(school: School, query: str) -> None:
-    """Even if something is sent meanwhile."""
-    boss = await boss_of(school)
+async def test_pages_have_no_gaps_or_duplicates(school: School, query: str) -> None:
+    """While a submission is added between two pages."""
+    battle = await add_battle(school)
     instructor = await school.instructor()
-    expected = [await sent(await school.person(), boss) for _ in range(7)]
+    expected = [await create_submission(await school.person(), battle) for _ in range(7)]
     expected = expected if query else expected[::-1]
     seen, cursor = [], ""
 
@@ -46,45 +46,52 @@ async def test_pages_follow_each_other_without_gap_or_overlap(school: School, qu
         seen.append([one["id"] for one in page["items"]])
         cursor = page["next_cursor"]
         if len(seen) == 1:
-            late = await sent(await school.person(), boss)
+            late = await create_submission(await school.person(), battle)
 
     assert seen == [expected[:3], expected[3:6], expected[6:] + ([late] if query else [])]
 
 
-async def test_submissions_are_found_by_lesson_course_learner_and_name(school: School) -> None:
-    first, second = await boss_of(school), await boss_of(school)
+async def test_filters_of_the_list(school: School) -> None:
+    first, second = await add_battle(school), await add_battle(school)
     ana = await school.person(first_name="Ana", last_name="Ruiz")
     ben = await school.person(first_name="Ben", last_name="O_Neill")
     instructor = await school.instructor()
-    anas, anas_second, bens = await sent(ana, first), await sent(ana, second), await sent(ben, first)
+    anas, anas_second, bens = (
+        await create_submission(ana, first),
+        await create_submission(ana, second),
+        await create_submission(ben, first),
+    )
 
-    assert await ids(instructor, lesson_id=str(first.id)) == [bens, anas]
-    assert await ids(instructor, world_id=str(second.world_id)) == [anas_second]
-    assert await ids(instructor, user_id=str(ben.user_id)) == [bens]
-    assert await ids(instructor, user_id=str(ana.user_id), lesson_id=str(first.id)) == [anas]
-    assert await ids(instructor, search=" ana r ") == [anas_second, anas]
-    assert await ids(instructor, search="_") == [bens]
-    assert await ids(instructor, search="p1@example") == []
+    assert await get_ids(instructor, lesson_id=str(first.id)) == [bens, anas]
+    assert await get_ids(instructor, world_id=str(second.world_id)) == [anas_second]
+    assert await get_ids(instructor, user_id=str(ben.user_id)) == [bens]
+    assert await get_ids(instructor, user_id=str(ana.user_id), lesson_id=str(first.id)) == [anas]
+    assert await get_ids(instructor, search=" ana r ") == [anas_second, anas]
+    assert await get_ids(instructor, search="_") == [bens]
+    assert await get_ids(instructor, search="p1@example") == []
 
 
 @pytest.mark.parametrize(
     "query", ["status=lost", "limit=0", "limit=101", "cursor=abc", "lesson_id=abc", "search=%00", "search=" + "a" * 201]
 )
-async def test_a_question_that_cannot_be_understood_is_told(school: School, query: str) -> None:
+async def test_invalid_parameters_are_refused(school: School, query: str) -> None:
     response = await (await school.instructor()).get(f"/api/admin/submissions?{query}")
 
     assert response.status_code == 422
 
 
-async def test_a_list_takes_two_statements_however_long(school: School, app: Litestar) -> None:
-    boss = await boss_of(school)
+async def test_a_list_of_any_length_takes_two_statements(school: School, app: Litestar) -> None:
+    battle = await add_battle(school)
     learners = [await school.person() for _ in range(30)]
-    rows = [Submission(user_id=who.user_id, lesson_id=boss.id, video_url=VIDEO, submitted_at=START) for who in learners]
+    rows = [
+        Submission(user_id=learner.user_id, lesson_id=battle.id, video_url=VIDEO, submitted_at=START)
+        for learner in learners
+    ]
     await school.add(*rows)
     instructor = await school.instructor()
 
     with counted(app) as statements:
-        shown = await ids(instructor, status="pending")
+        listed = await get_ids(instructor, status="pending")
 
-    assert shown == [str(row.id) for row in rows]
+    assert listed == [str(row.id) for row in rows]
     assert len(statements) == 2, statements

@@ -1,9 +1,9 @@
-"""Sending a video for a boss battle: one at a time, by whoever may open the lesson."""
+"""Submitting videos for boss battles: access, and one at a time."""
 
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -11,58 +11,25 @@ from litestar import Litestar
 from sqlalchemy.exc import IntegrityError
 
 from conftest import START, TurnableClock, counted
-from factories import Caller, School
-from mambo.courses.models import Lesson
+from factories import School
 from mambo.game.models import ActivityDay, XpEvent
 from mambo.progress.models import LessonCompletion
 from mambo.submissions.models import Submission
 from mambo.submissions.rules import SubmissionStatus
-
-VIDEO = "https://video.example/my-shines.mp4"
-
-
-async def boss_of(school: School, *, world: dict[str, Any] | None = None, **lesson: Any) -> Lesson:
-    """A boss battle, in a course of its own."""
-    level = await school.level(await school.world(**world or {}))
-    return await school.lesson(level, **{"is_boss_battle": True, "xp_value": 120} | lesson)
+from support.submissions import VIDEO, add_battle, count, create_submission, get_own, grade, submit
 
 
-async def submit(learner: Caller, lesson_id: UUID, **video: Any) -> Any:
-    return await learner.post(
-        "/api/submissions/submit", {"lesson_id": str(lesson_id)} | (video or {"video_url": VIDEO})
-    )
-
-
-async def sent(learner: Caller, lesson: Lesson, **video: Any) -> str:
-    """The id of a submission that was just made."""
-    response = await submit(learner, lesson.id, **video)
-    assert response.status_code == 201, response.text
-    submission_id: str = response.json()["id"]
-    return submission_id
-
-
-async def grade(grader: Caller, submission_id: str, status: str = "approved", **feedback: Any) -> Any:
-    if status == "rejected" and not feedback:
-        feedback = {"feedback_text": "Keep your frame."}
-    return await grader.post(f"/api/admin/submissions/{submission_id}/grade", {"status": status} | feedback)
-
-
-async def count(school: School, model: type[Any]) -> int:
-    number: int = await school.scalar(sa.select(sa.func.count()).select_from(model))
-    return number
-
-
-async def test_a_video_is_sent_and_waits_for_its_grade(school: School) -> None:
-    """It pays and completes nothing yet."""
-    boss = await boss_of(school, title="Cross body lead")
+async def test_a_submission_is_returned_and_listed_as_pending(school: School) -> None:
+    """It neither completes the lesson nor pays XP."""
+    battle = await add_battle(school, title="Cross body lead")
     learner = await school.person()
 
-    response = await submit(learner, boss.id)
+    response = await submit(learner, battle.id)
 
     assert response.status_code == 201
     assert response.json() == {
         "id": response.json()["id"],
-        "lesson_id": str(boss.id),
+        "lesson_id": str(battle.id),
         "lesson_title": "Cross body lead",
         "status": "pending",
         "video_url": VIDEO,
@@ -74,25 +41,24 @@ async def test_a_video_is_sent_and_waits_for_its_grade(school: School) -> None:
         "submitted_at": "2026-03-02T12:00:00Z",
         "reviewed_at": None,
     }
-    assert (await learner.get("/api/submissions/my-submissions")).json() == [response.json()]
+    assert await get_own(learner) == [response.json()]
     assert (await count(school, LessonCompletion), await count(school, XpEvent)) == (0, 0)
 
 
-async def test_sending_a_video_makes_the_day_count(school: School) -> None:
-    boss = await boss_of(school)
+async def test_a_submission_makes_the_day_count(school: School) -> None:
+    battle = await add_battle(school)
     learner = await school.person(timezone="Pacific/Kiritimati")
 
-    await sent(learner, boss)
+    await create_submission(learner, battle)
 
     assert await school.scalar(sa.select(ActivityDay.local_date)) == (START + timedelta(hours=14)).date()
 
 
-async def test_fifty_videos_at_once_are_one_submission(school: School) -> None:
-    """The others are told to wait."""
-    boss = await boss_of(school)
+async def test_of_fifty_concurrent_submissions_one_succeeds(school: School) -> None:
+    battle = await add_battle(school)
     learner = await school.person()
 
-    replies = await asyncio.gather(*(submit(learner, boss.id) for _ in range(50)))
+    replies = await asyncio.gather(*(submit(learner, battle.id) for _ in range(50)))
 
     assert sorted(reply.status_code for reply in replies) == [201] + [409] * 49
     assert {reply.json()["detail"] for reply in replies if reply.status_code == 409} == {
@@ -101,61 +67,61 @@ async def test_fifty_videos_at_once_are_one_submission(school: School) -> None:
     assert await count(school, Submission) == 1
 
 
-async def test_a_second_video_waits_for_the_feedback_on_the_first(school: School) -> None:
-    boss = await boss_of(school)
+async def test_a_second_submission_is_refused_while_the_first_is_pending(school: School) -> None:
+    battle = await add_battle(school)
     learner = await school.person()
-    await sent(learner, boss)
+    await create_submission(learner, battle)
 
-    response = await submit(learner, boss.id)
+    response = await submit(learner, battle.id)
 
     assert response.status_code == 409
     assert "wait for the feedback" in response.json()["detail"]
 
 
-async def test_whoever_has_won_needs_no_other_video(school: School) -> None:
-    boss = await boss_of(school)
+async def test_a_submission_is_refused_after_an_approval(school: School) -> None:
+    battle = await add_battle(school)
     learner = await school.person()
-    await grade(await school.instructor(), await sent(learner, boss))
+    await grade(await school.instructor(), await create_submission(learner, battle))
 
-    response = await submit(learner, boss.id)
+    response = await submit(learner, battle.id)
 
     assert (response.status_code, response.json()["code"]) == (409, "boss_battle_won")
 
 
-async def test_after_a_rejection_another_video_may_be_sent(school: School, clock: TurnableClock) -> None:
-    """Both are shown, the newest first, with what was said of them."""
-    boss = await boss_of(school)
+async def test_another_submission_is_accepted_after_a_rejection(school: School, clock: TurnableClock) -> None:
+    """Both are listed with their feedback, the newest first."""
+    battle = await add_battle(school)
     learner, instructor = await school.person(), await school.instructor()
     await grade(
         instructor,
-        await sent(learner, boss),
+        await create_submission(learner, battle),
         "rejected",
         feedback_text="Slower.",
         feedback_video_url="https://video.example/slower.mp4",
     )
     clock.turn(timedelta(minutes=5))
 
-    await sent(learner, boss, video_url="https://video.example/again.mp4")
+    await create_submission(learner, battle, video_url="https://video.example/again.mp4")
 
-    shown = (await learner.get("/api/submissions/my-submissions")).json()
-    assert [(one["status"], one["feedback"], one["feedback_video_url"], one["reviewed_at"]) for one in shown] == [
+    submissions = await get_own(learner)
+    assert [(one["status"], one["feedback"], one["feedback_video_url"], one["reviewed_at"]) for one in submissions] == [
         ("pending", None, None, None),
         ("rejected", "Slower.", "https://video.example/slower.mp4", "2026-03-02T12:00:00Z"),
     ]
 
 
-async def test_others_may_send_videos_for_the_same_battle(school: School) -> None:
-    boss = await boss_of(school)
+async def test_learners_see_only_their_own_submissions(school: School) -> None:
+    battle = await add_battle(school)
     ana, ben = await school.person(), await school.person()
 
-    anas, bens = await sent(ana, boss), await sent(ben, boss)
+    anas, bens = await create_submission(ana, battle), await create_submission(ben, battle)
 
-    assert [one["id"] for one in (await ana.get("/api/submissions/my-submissions")).json()] == [anas]
-    assert [one["id"] for one in (await ben.get("/api/submissions/my-submissions")).json()] == [bens]
+    assert [one["id"] for one in await get_own(ana)] == [anas]
+    assert [one["id"] for one in await get_own(ben)] == [bens]
 
 
-async def test_a_lesson_that_is_no_boss_battle_takes_no_video(school: School) -> None:
-    lesson = await boss_of(school, is_boss_battle=False)
+async def test_a_lesson_that_is_no_boss_battle_accepts_no_submission(school: School) -> None:
+    lesson = await add_battle(school, is_boss_battle=False)
 
     response = await submit(await school.person(), lesson.id)
 
@@ -163,9 +129,9 @@ async def test_a_lesson_that_is_no_boss_battle_takes_no_video(school: School) ->
 
 
 @pytest.mark.parametrize("path", ["submit", "upload-url"])
-async def test_the_door_is_the_one_of_every_lesson(school: School, path: str) -> None:
-    """A paid course is locked, a draft does not exist, and answers as an id that nobody has."""
-    paid, draft = [await boss_of(school, world=world) for world in ({"is_free": False}, {"is_published": False})]
+async def test_submissions_and_uploads_have_the_access_of_the_lesson(school: School, path: str) -> None:
+    """A paid course is locked, and a draft looks like an unknown id."""
+    paid, draft = [await add_battle(school, world=world) for world in ({"is_free": False}, {"is_published": False})]
     learner = await school.person()
     video = {"video_url": VIDEO} if path == "submit" else {}
 
@@ -180,10 +146,10 @@ async def test_the_door_is_the_one_of_every_lesson(school: School, path: str) ->
     assert await count(school, Submission) == 0
 
 
-async def test_a_subscription_opens_the_battle(school: School) -> None:
-    boss = await boss_of(school, world={"is_free": False})
+async def test_a_subscriber_submits_to_a_paid_course(school: School) -> None:
+    battle = await add_battle(school, world={"is_free": False})
 
-    assert await sent(await school.person(subscribed=True), boss)
+    assert await create_submission(await school.person(subscribed=True), battle)
 
 
 @pytest.mark.parametrize(
@@ -197,43 +163,43 @@ async def test_a_subscription_opens_the_battle(school: School) -> None:
         {"video_url": VIDEO, "status": "approved"},
     ],
 )
-async def test_a_video_that_cannot_be_used_is_told(school: School, video: dict[str, Any]) -> None:
-    boss = await boss_of(school)
+async def test_an_invalid_submission_is_refused(school: School, video: dict[str, Any]) -> None:
+    battle = await add_battle(school)
 
-    response = await submit(await school.person(), boss.id, **video)
+    response = await submit(await school.person(), battle.id, **video)
 
     assert response.status_code == 422
     assert await count(school, Submission) == 0
 
 
-async def test_no_more_than_the_newest_hundred_are_shown(school: School) -> None:
-    boss = await boss_of(school)
+async def test_the_hundred_newest_submissions_are_listed(school: School) -> None:
+    battle = await add_battle(school)
     learner = await school.person()
     rejected = {"status": SubmissionStatus.REJECTED, "submitted_at": START, "reviewed_at": START, "video_url": VIDEO}
-    rows = [Submission(user_id=learner.user_id, lesson_id=boss.id, **rejected) for _ in range(101)]
+    rows = [Submission(user_id=learner.user_id, lesson_id=battle.id, **rejected) for _ in range(101)]
     await school.add(*rows)
 
-    shown = (await learner.get("/api/submissions/my-submissions")).json()
+    shown = await get_own(learner)
 
     assert [one["id"] for one in shown] == [str(row.id) for row in rows[:0:-1]]
 
 
-async def test_a_learner_goes_with_their_submissions(school: School) -> None:
-    boss = await boss_of(school)
+async def test_submissions_are_deleted_with_their_learner_and_keep_no_deleted_reviewer(school: School) -> None:
+    battle = await add_battle(school)
     learner, instructor = await school.person(), await school.instructor()
     other = await school.person()
-    await sent(learner, boss)
-    await grade(instructor, await sent(other, boss), "rejected")
+    await create_submission(learner, battle)
+    await grade(instructor, await create_submission(other, battle), "rejected")
 
     async with school.sessions.begin() as session:
-        gone = "DELETE FROM users WHERE id IN (:learner, :reviewer)"
-        await session.execute(sa.text(gone), {"learner": learner.user_id, "reviewer": instructor.user_id})
+        deletion = "DELETE FROM users WHERE id IN (:learner, :reviewer)"
+        await session.execute(sa.text(deletion), {"learner": learner.user_id, "reviewer": instructor.user_id})
 
     assert await school.scalar(sa.select(Submission.user_id)) == other.user_id
     assert await school.scalar(sa.select(Submission.reviewer_id)) is None
 
 
-# What the database holds, whatever the code does
+# Constraints
 
 
 @pytest.mark.parametrize(
@@ -247,12 +213,14 @@ async def test_a_learner_goes_with_their_submissions(school: School) -> None:
         ([{"status": "lost", "reviewed_at": START}], "ck_submission_submissionstatus"),
     ],
 )
-async def test_the_database_refuses_what_cannot_be(school: School, rows: list[dict[str, Any]], constraint: str) -> None:
-    boss = await boss_of(school)
+async def test_the_database_refuses_an_invalid_submission(
+    school: School, rows: list[dict[str, Any]], constraint: str
+) -> None:
+    battle = await add_battle(school)
     learner = await school.person()
     defaults = {
         "user": learner.user_id,
-        "lesson": boss.id,
+        "lesson": battle.id,
         "status": "pending",
         "video_url": VIDEO,
         "reviewed_at": None,
@@ -263,7 +231,7 @@ async def test_the_database_refuses_what_cannot_be(school: School, rows: list[di
 
 
 async def insert(school: School, rows: list[dict[str, Any]]) -> None:
-    """Raw SQL, past models and code."""
+    """Insert by SQL, without the models."""
     query = sa.text(
         "INSERT INTO submission (id, user_id, lesson_id, status, video_url, submitted_at, reviewed_at)"
         " VALUES (gen_random_uuid(), :user, :lesson, :status, :video_url, now(), :reviewed_at)"
@@ -272,27 +240,27 @@ async def insert(school: School, rows: list[dict[str, Any]]) -> None:
         await session.execute(query, rows)
 
 
-async def test_any_number_may_have_been_rejected(school: School) -> None:
-    boss = await boss_of(school)
+async def test_a_learner_may_have_several_rejected_submissions(school: School) -> None:
+    battle = await add_battle(school)
     learner = await school.person()
     rejected = {"status": SubmissionStatus.REJECTED, "submitted_at": START, "reviewed_at": START, "video_url": VIDEO}
 
-    await school.add(*(Submission(user_id=learner.user_id, lesson_id=boss.id, **rejected) for _ in range(3)))
+    await school.add(*(Submission(user_id=learner.user_id, lesson_id=battle.id, **rejected) for _ in range(3)))
 
-    assert await sent(learner, boss)
+    assert await create_submission(learner, battle)
 
 
-async def test_a_video_is_sent_and_ones_own_are_read_in_few_statements(school: School, app: Litestar) -> None:
-    """Five to send one: the session, the battle, two for the day, the row; two to read them, however many."""
+async def test_submitting_and_listing_take_a_constant_number_of_statements(school: School, app: Litestar) -> None:
+    """To submit: the session, the battle, two for the day, the new row, and the row to return."""
     learner = await school.person()
-    bosses = [await boss_of(school) for _ in range(10)]
-    for boss in bosses[1:]:
-        await sent(learner, boss)
+    battles = [await add_battle(school) for _ in range(10)]
+    for battle in battles[1:]:
+        await create_submission(learner, battle)
 
-    with counted(app) as sending:
-        await sent(learner, bosses[0])
-    with counted(app) as reading:
+    with counted(app) as submitting:
+        await create_submission(learner, battles[0])
+    with counted(app) as listing:
         shown = await learner.get("/api/submissions/my-submissions")
 
     assert len(shown.json()) == 10
-    assert (len(sending), len(reading)) == (5, 2), (sending, reading)
+    assert (len(submitting), len(listing)) == (6, 2), (submitting, listing)

@@ -1,4 +1,4 @@
-"""Boss battles on two worker processes: one submission of many, one grade of many, and XP once, round after round."""
+"""Two worker processes accept one of many concurrent submissions and grades, and pay once."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ VIDEO = "https://video.example/my-shines.mp4"
 
 
 class Rush(NamedTuple):
-    """What came of 20 submissions at once to each of five battles, and then of 20 gradings at once of each."""
+    """The responses to 20 concurrent submissions to each of five battles, and to 20 concurrent grades of each."""
 
     database_url: str
     served_by: set[int]
@@ -39,22 +39,26 @@ async def rush(make_database: Callable[[str], Any], tmp_path_factory: pytest.Tem
             battles = await build_battles(client, staff)
         for lesson_id in battles:
             body = {"lesson_id": lesson_id, "video_url": VIDEO}
-            submitting.append(await at_once(served.client, learner, "/api/submissions/submit", [body] * AT_ONCE))
-            [sent] = [reply.json()["id"] for reply in submitting[-1] if reply.status_code == 201]
-            words = [{"status": "approved"}, {"status": "rejected", "feedback_text": "Slower."}] * (AT_ONCE // 2)
-            grading.append(await at_once(served.client, staff, f"/api/admin/submissions/{sent}/grade", words))
+            submitting.append(
+                await post_concurrently(served.client, learner, "/api/submissions/submit", [body] * AT_ONCE)
+            )
+            [submission_id] = [reply.json()["id"] for reply in submitting[-1] if reply.status_code == 201]
+            grades = [{"status": "approved"}, {"status": "rejected", "feedback_text": "Slower."}] * (AT_ONCE // 2)
+            grading.append(
+                await post_concurrently(served.client, staff, f"/api/admin/submissions/{submission_id}/grade", grades)
+            )
     return Rush(url, served_by, submitting, grading)
 
 
 async def register(client: httpx.AsyncClient) -> dict[str, str]:
-    """The header of a new learner."""
+    """Register a learner, and return their Authorization header."""
     account = {"email": "rush@example.com", "password": "on two since 1986", "first_name": "Ana", "last_name": "Ruiz"}
     token = (await client.post("/api/auth/register", json=account)).json()["access_token"]
     return {"Authorization": f"Bearer {token}"}
 
 
 async def build_battles(client: httpx.AsyncClient, staff: dict[str, str]) -> list[str]:
-    """The ids of boss battles in a course of their own."""
+    """Create boss battles in a course of their own, and return their ids."""
     course = {"title": "Battles", "slug": "battles", "order_index": 9, "is_free": True, "is_published": True}
     world = await client.post("/api/admin/courses", json=course | {"difficulty": "Beginner"}, headers=staff)
     path = f"/api/admin/courses/{world.json()['id']}/lessons"
@@ -65,21 +69,21 @@ async def build_battles(client: httpx.AsyncClient, staff: dict[str, str]) -> lis
     ]
 
 
-async def at_once(
+async def post_concurrently(
     client_of: Callable[..., httpx.AsyncClient], header: dict[str, str], path: str, bodies: list[dict[str, str]]
 ) -> list[httpx.Response]:
-    """Post all bodies at once, each over a new connection."""
+    """Post all bodies concurrently, each over a new connection."""
     async with client_of(limits=httpx.Limits(max_connections=len(bodies)), headers=header) as client:
         return await asyncio.gather(*(client.post(path, json=body) for body in bodies))
 
 
-async def test_of_submissions_at_once_one_is_taken(rush: Rush) -> None:
+async def test_of_concurrent_submissions_one_succeeds(rush: Rush) -> None:
     assert len(rush.served_by) == 2
     for replies in rush.submitting:
         assert sorted(reply.status_code for reply in replies) == [201] + [409] * (AT_ONCE - 1)
 
 
-async def test_of_gradings_at_once_one_counts_and_tells_the_xp(rush: Rush) -> None:
+async def test_of_concurrent_grades_one_succeeds_and_reports_the_xp(rush: Rush) -> None:
     for replies in rush.grading:
         assert sorted(reply.status_code for reply in replies) == [200] + [409] * (AT_ONCE - 1)
         [graded] = [reply.json() for reply in replies if reply.status_code == 200]
