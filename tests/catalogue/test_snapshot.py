@@ -26,7 +26,8 @@ from mambo.progress.service import progress
 from mambo.settings import Settings
 from mambo.users.models import UserProfile
 from mambo.web.principal import Role
-from quizzes.test_answering import QUIZ, waiting
+from support.locks import wait_for_waiters as waiting
+from support.quizzes import QUIZ
 
 WORLDS = "/api/courses/worlds"
 SECRET = {"video_url": "https://v.example/1", "mux_playback_id": "worth-paying-for"}

@@ -13,7 +13,10 @@ from mambo.progress.models import LessonCompletion
 from mambo.progress.repository import CompletionRepository
 from mambo.users.models import UserProfile
 from mambo.users.repository import ProfileRepository
-from quizzes.test_answering import QUIZ, RIGHT, answer, waiting
+from support.locks import wait_for_waiters as waiting
+from support.quizzes import CORRECT as RIGHT
+from support.quizzes import QUIZ
+from support.quizzes import attempt as answer
 
 
 async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:

@@ -1,4 +1,4 @@
-"""`/api/admin/users/{id}/xp`: corrections of what learners have earned, for admins."""
+"""`/api/admin/users/{id}/xp`: corrections of XP, for admins."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""The XP ledger, what is projected from it, and the days a learner was active."""
+"""The XP ledger, its projections, and active days."""
 
 import enum
 from datetime import date, datetime
@@ -12,7 +12,7 @@ from mambo.database.base import Base, one_of
 
 
 class XpKind(enum.StrEnum):
-    """What XP was paid for."""
+    """The kind of source that XP is paid for."""
 
     LESSON = "lesson"
     QUIZ = "quiz"
@@ -21,7 +21,7 @@ class XpKind(enum.StrEnum):
 
 
 class XpEvent(Base):
-    """One payment of XP; a source pays a learner once. A trigger in the first migration keeps rows append-only."""
+    """A payment of XP; a source pays a learner once. A trigger refuses changes and deletions of rows."""
 
     __tablename__ = "xp_event"
     __table_args__ = (
@@ -40,7 +40,7 @@ class XpEvent(Base):
 
 
 class WeeklyXp(Base):
-    """What a learner earned in a week, projected from the ledger; `week` is its Monday, in UTC."""
+    """The XP that a learner earned in a week, a projection of the ledger; `week` is its Monday, in UTC."""
 
     __tablename__ = "weekly_xp"
     __table_args__ = (sa.Index("ix_weekly_xp_leaders", "week", sa.text("xp DESC"), "reached_at", "user_id"),)
@@ -52,7 +52,7 @@ class WeeklyXp(Base):
 
 
 class ActivityReason(enum.StrEnum):
-    """What made a day count."""
+    """The activity that made a day active."""
 
     SIGN_IN = "sign_in"
     LESSON = "lesson"
@@ -63,7 +63,7 @@ class ActivityReason(enum.StrEnum):
 class ActivityDay(Base):
     """A local day on which a learner signed in, completed a lesson, passed a quiz or submitted a boss battle.
 
-    `reason` is the first of these; null in rows from before it was kept.
+    `reason` is the first of these; null in rows that are older than this column.
     """
 
     __tablename__ = "activity_day"

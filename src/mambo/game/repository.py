@@ -1,4 +1,4 @@
-"""Paying XP, recording active days, where a learner stands among others, and whether it all adds up."""
+"""Queries on the XP ledger, active days and the leaderboard, and the check of the ledger's projections."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -18,13 +18,13 @@ from mambo.database.statements import param
 from mambo.errors import NotFound
 from mambo.game import rules
 from mambo.game.models import ActivityDay, ActivityReason, WeeklyXp, XpEvent, XpKind
-from mambo.game.schemas import ActivityRun, LeaderRow, XpRow
+from mambo.game.schemas import ActivityRun, Adjusted, LeaderRow, XpRow
 from mambo.users.models import User, UserProfile
 from mambo.web.schemas import Page
 
 
 class Standing(Struct, frozen=True):
-    """What a learner has reached; the streak is the newest run of active days."""
+    """A learner's XP, level, time zone, and newest run of active days, from `first_day` to `last_day`."""
 
     xp: int
     level: int
@@ -33,29 +33,35 @@ class Standing(Struct, frozen=True):
     last_day: date | None
 
     def active_on(self, day: date) -> "Standing":
-        """The same once the day counts: it begins a run or prolongs it, unless it or a later one counts already."""
+        """Return the standing after this day has become active; a day before `last_day` changes nothing."""
         first_day, last_day = rules.run_with(self.first_day, self.last_day, day)
         return replace(self, first_day=first_day, last_day=last_day)
 
     def streak_at(self, now: datetime) -> int:
+        """Return the current streak in days."""
         return rules.current_streak(self.first_day, self.last_day, rules.local_date(now, self.timezone))
 
 
 def newest_run(
     user_id: sa.ColumnElement[UUID] | sa.orm.InstrumentedAttribute[UUID],
 ) -> tuple[sa.Label[date], sa.Label[date]]:
-    """The first and the last day of a learner's newest run of active days, as `first_day` and `last_day` columns."""
-    day, eve = sa.orm.aliased(ActivityDay), sa.orm.aliased(ActivityDay)
-    has_eve = sa.exists().where(eve.user_id == day.user_id, eve.local_date == day.local_date - timedelta(days=1))
+    """Return columns with the first and the last day of a learner's newest run of active days."""
+    day, day_before = sa.orm.aliased(ActivityDay), sa.orm.aliased(ActivityDay)
+    has_day_before = sa.exists().where(
+        day_before.user_id == day.user_id, day_before.local_date == day.local_date - timedelta(days=1)
+    )
     newest_first = sa.select(day.local_date).where(day.user_id == user_id).order_by(day.local_date.desc()).limit(1)
     return (
-        newest_first.where(~has_eve).scalar_subquery().label("first_day"),
+        newest_first.where(~has_day_before).scalar_subquery().label("first_day"),
         newest_first.scalar_subquery().label("last_day"),
     )
 
 
+STANDING = sa.select(UserProfile.xp, UserProfile.level, UserProfile.timezone, *newest_run(UserProfile.user_id))
+
+
 class Payment(Struct, frozen=True):
-    """What came of paying XP: whether the source was paid now, and the learner's total XP before and after."""
+    """The result of paying XP: whether the source was paid now, and the learner's total before and after."""
 
     is_paid: bool
     xp_before: int
@@ -65,6 +71,9 @@ class Payment(Struct, frozen=True):
     def amount(self) -> int:
         """XP paid now; 0 when the source was paid before."""
         return self.xp_after - self.xp_before
+
+
+XP_ROW = (XpEvent.id, XpEvent.kind, XpEvent.source_id, XpEvent.amount, XpEvent.at, XpEvent.reason)
 
 
 class LedgerRepository(Repository[XpEvent]):
@@ -97,19 +106,16 @@ class LedgerRepository(Repository[XpEvent]):
         return Payment(*row)
 
     async def get_standing(self, user_id: UUID) -> Standing:
-        query = sa.select(
-            UserProfile.xp, UserProfile.level, UserProfile.timezone, *newest_run(UserProfile.user_id)
-        ).where(UserProfile.user_id == user_id)
-        return Standing(*(await self.session.execute(query)).one())
+        return Standing(*(await self.session.execute(STANDING.where(UserProfile.user_id == user_id))).one())
 
-    async def get_adjustment(self, user_id: UUID, source_id: UUID) -> sa.Row[XpEvent, int, int]:
-        """The row of an adjustment, with the learner's total and level."""
+    async def get_adjustment(self, user_id: UUID, source_id: UUID) -> Adjusted:
+        """Return the adjustment with this source, and the learner's total and level."""
         query = (
-            sa.select(XpEvent, UserProfile.xp, UserProfile.level)
+            sa.select(*XP_ROW, UserProfile.xp.label("new_total_xp"), UserProfile.level.label("new_level"))
             .join(UserProfile, UserProfile.user_id == XpEvent.user_id)
             .where(XpEvent.user_id == user_id, XpEvent.kind == XpKind.ADJUSTMENT, XpEvent.source_id == source_id)
         )
-        return (await self.session.execute(query)).one()
+        return Adjusted(**(await self.session.execute(query)).mappings().one())
 
 
 class ActivityRepository(Repository[ActivityDay]):
@@ -127,27 +133,27 @@ class ActivityRepository(Repository[ActivityDay]):
             await self.session.execute(sa.select(sa.func.count_day(user_id, day, reason)))
 
 
-EARNED_BY_LEADER = (
+ON_LEADERBOARD = (
     sa.select(UserProfile.user_id, User.first_name, User.last_name, UserProfile.avatar_url, UserProfile.level)
     .join(User, User.id == UserProfile.user_id)
     .where(UserProfile.show_on_leaderboard, User.is_active)
     .limit(param("limit", sa.Integer()))
 )
 LEADERS = Query(
-    EARNED_BY_LEADER.add_columns(UserProfile.xp.label("xp_total"))
+    ON_LEADERBOARD.add_columns(UserProfile.xp.label("xp_total"))
     .where(UserProfile.xp > 0)
     .order_by(UserProfile.xp.desc(), UserProfile.xp_reached_at, UserProfile.user_id),
     LeaderRow,
 )
 WEEKLY_LEADERS = Query(
-    EARNED_BY_LEADER.add_columns(WeeklyXp.xp.label("xp_total"))
+    ON_LEADERBOARD.add_columns(WeeklyXp.xp.label("xp_total"))
     .join(WeeklyXp, WeeklyXp.user_id == UserProfile.user_id)
     .where(WeeklyXp.week == param("week", sa.Date()), WeeklyXp.xp > 0)
     .order_by(WeeklyXp.xp.desc(), WeeklyXp.reached_at, WeeklyXp.user_id),
     LeaderRow,
 )
 XP_EVENTS = Query(
-    sa.select(XpEvent.id, XpEvent.kind, XpEvent.source_id, XpEvent.amount, XpEvent.at, XpEvent.reason)
+    sa.select(*XP_ROW)
     .where(XpEvent.user_id == param("user_id", sa.Uuid()), XpEvent.id < param("cursor", sa.Uuid()))
     .order_by(XpEvent.id.desc())
     .limit(param("limit", sa.Integer())),
@@ -183,7 +189,7 @@ class GameReadRepository(ReadRepository):
     """Reads the leaderboard, and one learner's XP and active days."""
 
     async def get_leaders(self, week: date | None, *, limit: int) -> list[LeaderRow]:
-        """Return the learners with most XP, ever or of a week; among equals, whoever reached it first."""
+        """Return the learners with the most XP, ever or of a week; of equals, the first to reach it comes first."""
         if week is None:
             return await self._all(LEADERS, limit=limit)
         return await self._all(WEEKLY_LEADERS, week=week, limit=limit)
@@ -203,7 +209,10 @@ def provide_game_reads(pool: NamedDependency[Pool]) -> GameReadRepository:
 
 
 class Difference(Struct, frozen=True):
-    """A projection that is not what the ledger says: a learner's total, or one of their weeks; None is absent."""
+    """A projection that differs from the ledger: a learner's total, or (if `week` is not None) one of their weeks.
+
+    `xp` and `reached_at` are None when the projection has no row.
+    """
 
     user_id: UUID
     week: date | None
@@ -213,7 +222,7 @@ class Difference(Struct, frozen=True):
     ledger_reached_at: datetime | None
 
 
-# The projections of some learners beside what follows from their ledger, where the two differ.
+# The projections of some learners with the values that follow from the ledger, where the two differ.
 COMPARISON = sa.text("""
     SELECT user_id, week, sum(xp), max(reached_at), coalesce(sum(amount), 0), max(moved_at)
     FROM (
@@ -235,7 +244,7 @@ COMPARISON = sa.text("""
 
 
 class AuditRepository:
-    """The projections of the ledger, learners in batches by id."""
+    """Compares the projections of the ledger with the ledger, in batches of learners."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -244,27 +253,27 @@ class AuditRepository:
         return await self.session.scalar(sa.select(sa.func.count()).select_from(UserProfile)) or 0
 
     async def get_batch(self, after: UUID, *, limit: int, is_locked: bool) -> list[UUID]:
-        """The next learners after one; locked, they are paid nothing until this transaction ends."""
+        """Return the ids of the next learners; `is_locked` blocks payments to them until the transaction ends."""
         query = sa.select(UserProfile.user_id).where(UserProfile.user_id > after)
         query = query.order_by(UserProfile.user_id).limit(limit)
         return list(await self.session.scalars(query.with_for_update(key_share=True) if is_locked else query))
 
     async def find_differences(self, user_ids: list[UUID]) -> list[Difference]:
-        """What of these learners is not as the ledger says, all of it at one moment."""
+        """Return the differences of these learners, from one statement and so one snapshot."""
         return [Difference(*row) for row in await self.session.execute(COMPARISON, {"user_ids": user_ids})]
 
     async def correct(self, differences: list[Difference]) -> None:
-        """Write what the ledger says."""
-        for wrong in differences:
-            await self.session.execute(correction(wrong))
+        """Write the values that follow from the ledger."""
+        for difference in differences:
+            await self.session.execute(correction(difference))
 
 
-def correction(wrong: Difference) -> sa.Update | sa.Delete | sa.Insert:
-    if wrong.week is None:
-        total = sa.update(UserProfile).where(UserProfile.user_id == wrong.user_id)
-        return total.values(xp=wrong.ledger_xp, xp_reached_at=wrong.ledger_reached_at)
-    if wrong.ledger_reached_at is None:
-        return sa.delete(WeeklyXp).where(WeeklyXp.user_id == wrong.user_id, WeeklyXp.week == wrong.week)
-    due = {"xp": wrong.ledger_xp, "reached_at": wrong.ledger_reached_at}
-    week = insert(WeeklyXp).values(user_id=wrong.user_id, week=wrong.week, **due)
-    return week.on_conflict_do_update(index_elements=["user_id", "week"], set_=due)
+def correction(difference: Difference) -> sa.Update | sa.Delete | sa.Insert:
+    if difference.week is None:
+        total = sa.update(UserProfile).where(UserProfile.user_id == difference.user_id)
+        return total.values(xp=difference.ledger_xp, xp_reached_at=difference.ledger_reached_at)
+    if difference.ledger_reached_at is None:
+        return sa.delete(WeeklyXp).where(WeeklyXp.user_id == difference.user_id, WeeklyXp.week == difference.week)
+    values = {"xp": difference.ledger_xp, "reached_at": difference.ledger_reached_at}
+    week = insert(WeeklyXp).values(user_id=difference.user_id, week=difference.week, **values)
+    return week.on_conflict_do_update(index_elements=["user_id", "week"], set_=values)

@@ -1,4 +1,4 @@
-"""What a learner sees of the game, what an admin corrects, and the rules as they are published."""
+"""Bodies of requests and responses about the game, and its published rules."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -16,7 +16,7 @@ LEVELS_PUBLISHED = 20
 
 
 class XpRow(Output):
-    """A row of the ledger; `source_id` is the lesson's id, and an adjustment's own. `reason` comes from an admin."""
+    """A row of the XP ledger; `source_id` is a lesson's id, except in adjustments, whose `reason` an admin wrote."""
 
     id: UUID
     kind: XpKind
@@ -27,7 +27,7 @@ class XpRow(Output):
 
 
 class Adjustment(Input):
-    """XP that an admin gives or takes; sent again with the same `source_id`, nothing more is paid."""
+    """XP that an admin gives or takes; a request with a `source_id` that was used before pays nothing more."""
 
     amount: Annotated[int, Meta(ge=-1_000_000, le=1_000_000, extra_json_schema={"not": {"const": 0}})]
     reason: RequiredLine
@@ -35,14 +35,14 @@ class Adjustment(Input):
 
 
 class Adjusted(XpRow):
-    """The row of an adjustment, and where the learner stands now."""
+    """The row of an adjustment, and the learner's new total and level."""
 
     new_total_xp: int
     new_level: int
 
 
 class StreakDay(Output):
-    """A local day; `reason` is the first thing that made it count, and null in days from before it was kept."""
+    """A local day; `reason` is its first activity, null if there was none or if the day is older than this field."""
 
     date: date
     is_active: bool
@@ -50,7 +50,7 @@ class StreakDay(Output):
 
 
 class StreakView(Output):
-    """One's own streak; `days` are the last 30 of one's calendar, the oldest first."""
+    """Your own streak; `days` are the last 30 of your calendar, the oldest first."""
 
     current: int
     longest: int
@@ -87,7 +87,7 @@ def to_streak(runs: Sequence[ActivityRun], today: date, timezone: str) -> Streak
 
 
 class Leader(Output):
-    """A place on the leaderboard; `xp_total` is what was earned in its period, `level` that of all XP ever."""
+    """A learner on the leaderboard; `xp_total` is the XP of its period, and `level` is that of all XP."""
 
     rank: int
     user_id: UUID
@@ -123,7 +123,7 @@ def to_leaders(rows: Sequence[LeaderRow]) -> list[Leader]:
     ]
 
 
-# The published rules. Their defaults are the rules.
+# The published rules: the defaults of these structs.
 
 
 class LevelStart(Output):
@@ -134,7 +134,7 @@ class LevelStart(Output):
 
 
 class LevelRules(Output):
-    """How XP become levels; the table goes as far as anyone needs for a start."""
+    """How levels follow from XP, with a table of the first levels."""
 
     formula: str = f"max(1, floor(sqrt(xp / {rules.XP_PER_LEVEL_SQUARED})))"
     begin: list[LevelStart] = field(
@@ -145,7 +145,7 @@ class LevelRules(Output):
 
 
 class XpRule(Output):
-    """What pays XP; an amount of null is the lesson's `xp_value` at that moment, or an admin's choice."""
+    """A source of XP; an amount of null is the lesson's `xp_value` at that moment, or an admin's choice."""
 
     kind: XpKind
     amount: int | None
@@ -161,7 +161,7 @@ class QuizRules(Output):
 
 
 class StreakRules(Output):
-    """What makes a streak."""
+    """How a streak is counted."""
 
     counts: list[ActivityReason] = field(default_factory=lambda: list(ActivityReason))
     day: str = "A day is one of the learner's calendar, in their time zone at that moment; it counts once."
@@ -172,7 +172,7 @@ class StreakRules(Output):
 
 
 class LeaderboardRules(Output):
-    """Who stands where."""
+    """How the leaderboard is ordered."""
 
     all: str = "By all XP."
     week: str = "By the XP since Monday 00:00 UTC."

@@ -5,17 +5,15 @@ from functools import cache
 from uuid import UUID
 
 from litestar.di import NamedDependency
-from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from mambo.errors import Conflict, Invalid
 from mambo.game.models import XpKind
 from mambo.game.repository import LedgerRepository
-from mambo.game.schemas import Adjusted, Adjustment, Rules, XpRow
+from mambo.game.schemas import Adjusted, Adjustment, Rules
 from mambo.web.principal import Principal
 from mambo.web.responses import EncodedResponse, encode, etag_of
-from mambo.web.schemas import as_struct
 
 
 class GameService:
@@ -28,9 +26,10 @@ class GameService:
         """Give or take XP, once for a `source_id`.
 
         Raises:
-            Conflict: the total would be below zero (by the database), or the `source_id` stands for something else.
+            Conflict: the `source_id` belongs to another adjustment.
+            IntegrityError: the total would be below zero.
             Invalid: the amount is zero.
-            NotFound: nobody has this id.
+            NotFound: there is no such learner.
 
         """
         if data.amount == 0:
@@ -45,14 +44,15 @@ class GameService:
             actor_id=actor.user_id,
             reason=data.reason.strip(),
         )
-        event, total, level = await self.ledger.get_adjustment(user_id, source_id)
-        if (event.amount, event.reason) != (data.amount, data.reason.strip()):
-            raise Conflict("This source_id stands for another adjustment already: send a new one.")
-        return Adjusted(**asdict(as_struct(event, XpRow)), new_total_xp=total, new_level=level)
+        adjusted = await self.ledger.get_adjustment(user_id, source_id)
+        if (adjusted.amount, adjusted.reason) != (data.amount, data.reason.strip()):
+            raise Conflict("This source_id belongs to another adjustment: send a new one.")
+        return adjusted
 
 
 @cache
 def published_rules() -> EncodedResponse:
+    """Return the rules of the game as JSON, encoded once for each process."""
     body = encode(Rules())
     return EncodedResponse(body, etag_of(body))
 
