@@ -1,4 +1,4 @@
-"""Comments."""
+"""Comments on lessons."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,10 +10,10 @@ from mambo.database.base import Identified
 
 
 class Comment(Identified):
-    """What someone says about a lesson, or in reply to a comment on it.
+    """A comment on a lesson, or a reply to one.
 
-    Removed, it loses its words and keeps its row, so that no reply can come to nothing. With its author's account gone
-    it stays, as someone's. `key` is the author's own for it, by which it is said once however often it is sent.
+    A removed comment loses its text and keeps its row, because replies refer to it. It stays without an author when the
+    account is deleted. `key` is chosen by the client: a request that is sent again creates no second comment.
     """
 
     __tablename__ = "comment"
@@ -22,7 +22,7 @@ class Comment(Identified):
             ["lesson_id"],
             ["lesson.id"],
             ondelete="CASCADE",
-            info={"problem": "This lesson was deleted at the same moment: nothing can be said about it any more."},
+            info={"problem": "This lesson was deleted a moment ago: comments on it are not possible any more."},
         ),
         sa.ForeignKeyConstraint(
             ["lesson_id", "parent_id"], ["comment.lesson_id", "comment.id"], name="fk_comment_parent"
