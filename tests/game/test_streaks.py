@@ -203,3 +203,24 @@ async def test_the_shown_days_begin_29_days_before_today(school: School) -> None
     assert summary_of(streak) == (0, 3, False, [today - 29 * DAY, today - 27 * DAY])
     assert (streak["days"][0]["date"], streak["days"][-1]["date"]) == (str(today - 29 * DAY), str(today))
     assert streak["days"][0] == {"date": str(today - 29 * DAY), "is_active": True, "reason": None}
+
+
+async def test_each_shown_day_has_its_own_reason(school: School) -> None:
+    """Also in a run that begins before the shown days, and after a gap."""
+    ana, today = await school.person(), START.date()
+    reasons = {
+        30: ActivityReason.BOSS,
+        29: ActivityReason.QUIZ,
+        28: ActivityReason.LESSON,
+        2: ActivityReason.SIGN_IN,
+        1: None,
+        0: ActivityReason.BOSS,
+    }
+    await school.add(
+        *(ActivityDay(user_id=ana.user_id, local_date=today - back * DAY, reason=why) for back, why in reasons.items())
+    )
+
+    streak = (await ana.get("/api/progress/streak")).json()
+
+    active = {day["date"]: day["reason"] for day in streak["days"] if day["is_active"]}
+    assert active == {str(today - back * DAY): reason for back, reason in reasons.items() if back < 30}
