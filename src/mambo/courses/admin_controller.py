@@ -56,7 +56,7 @@ class CourseAdminController(Controller):
     @fast_get(["/courses/{course_id:uuid}", "/courses/{course_id:uuid}/full"], responses=raises(404))
     async def get_course(self, course_id: FromPath[UUID], courses: Courses) -> CourseDetails:
         """A course with its levels and lessons."""
-        return await courses.get_course(course_id)
+        return await courses.get_details(course_id)
 
     @route("/courses/{course_id:uuid}", http_method=CHANGE, responses=raises(404, 409) | STORAGE)
     async def change_course(

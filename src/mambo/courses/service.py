@@ -11,7 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.adapters.storage import THUMBNAIL_BYTES, ImageStorage, require_picture
 from mambo.courses.models import Lesson, Level, World
-from mambo.courses.repository import NO_VIDEO, LessonRepository, LevelRepository, WorldRepository
+from mambo.courses.repository import (
+    NO_VIDEO,
+    CourseReadRepository,
+    LessonRepository,
+    LevelRepository,
+    WorldRepository,
+)
 from mambo.courses.rules import check_content
 from mambo.courses.schemas import (
     CourseChange,
@@ -26,6 +32,7 @@ from mambo.courses.schemas import (
     LevelCreate,
     LevelOut,
 )
+from mambo.database.repository import SessionReader
 from mambo.errors import Conflict, Invalid
 from mambo.web.schemas import as_struct, changes, to_json
 
@@ -39,13 +46,20 @@ class CourseService:
     """Creates, changes, orders and deletes courses, levels and lessons.
 
     Every change of a course's levels or lessons locks the course first, so that two changes cannot deadlock.
-    `check_image` is called with the name of a field and the URL in it, and raises `Invalid` if that is no image.
+    `courses` reads what is returned, in the same transaction. `check_image` is called with the name of a field and the
+    URL in it, and raises `Invalid` if that is not an image.
     """
 
     def __init__(
-        self, worlds: WorldRepository, levels: LevelRepository, lessons: LessonRepository, check_image: ImageCheck
+        self,
+        worlds: WorldRepository,
+        levels: LevelRepository,
+        lessons: LessonRepository,
+        courses: CourseReadRepository,
+        check_image: ImageCheck,
     ) -> None:
-        self.worlds, self.levels, self.lessons, self.check_image = worlds, levels, lessons, check_image
+        self.worlds, self.levels, self.lessons, self.courses = worlds, levels, lessons, courses
+        self.check_image = check_image
 
     async def create_course(self, data: CourseCreate) -> CourseOut:
         """Create a course.
@@ -57,7 +71,7 @@ class CourseService:
         """
         await self._check(data)
         world = await self.worlds.add(World(**column_values(data)))
-        return await self.worlds.get_view(world.id)
+        return await self.courses.get_course(world.id)
 
     async def change_course(self, world_id: UUID, data: CourseChange) -> CourseOut:
         """Change a course.
@@ -70,7 +84,7 @@ class CourseService:
         """
         await self._check(data)
         await self.worlds.change(world_id, column_values(data))
-        return await self.worlds.get_view(world_id)
+        return await self.courses.get_course(world_id)
 
     async def delete_course(self, world_id: UUID, *, force: bool) -> None:
         """Delete a course with its levels and lessons; XP that was paid for them stays.
@@ -168,7 +182,7 @@ class CourseService:
         if values.pop("delete_video"):
             values |= {"video_url": None} | NO_VIDEO
         await self.lessons.change(lesson_id, values)
-        return await self.lessons.get_view(lesson_id)
+        return await self.courses.get_lesson(lesson_id)
 
     async def delete_lesson(self, lesson_id: UUID) -> None:
         """Delete a lesson; XP that was paid for it stays.
@@ -196,7 +210,7 @@ class CourseService:
             raise Invalid.field("level_id", f"is not a level of this course: {foreign[0]}")
         if places and await self.lessons.move(world_id, [changes(place) for place in places]) < len(places):
             raise Invalid.field("lesson_id", "is not a lesson of this course: nothing was moved")
-        return await self.worlds.get_details(world_id)
+        return await self.courses.get_details(world_id)
 
     async def _check(self, data: Struct) -> None:
         """Check the content and the images. This calls the image storage, so it comes before any lock."""
@@ -210,7 +224,7 @@ class CourseService:
         values = column_values(data)
         level_id = values.pop("level_id") or await self._get_first_level(world_id)
         lesson = await self.lessons.add(Lesson(world_id=world_id, level_id=level_id, **values))
-        return await self.lessons.get_view(lesson.id)
+        return await self.courses.get_lesson(lesson.id)
 
     async def _get_first_level(self, world_id: UUID) -> UUID:
         """Return the id of the first level of a course, and create the level if the course has none."""
@@ -237,5 +251,6 @@ def provide_course_service(
         WorldRepository(session),
         LevelRepository(session),
         LessonRepository(session),
+        CourseReadRepository(SessionReader(session)),
         partial(require_picture, image_storage, folder="thumbnails", max_bytes=THUMBNAIL_BYTES),
     )
