@@ -8,11 +8,13 @@ from uuid import UUID
 
 import httpx
 import sqlalchemy as sa
+from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from mambo.auth.models import AuthSession
 from mambo.auth.tokens import AccessTokens, Claims
 from mambo.courses.models import Difficulty, Lesson, Level, World
+from mambo.database.base import Base
 from mambo.entitlements.models import Subscription, SubscriptionStatus
 from mambo.game.repository import AuditRepository
 from mambo.users.models import User, UserProfile
@@ -26,6 +28,12 @@ class Caller:
 
     def __init__(self, client: httpx.AsyncClient, user_id: UUID, email: str, token: str) -> None:
         self.client, self.user_id, self.email, self.token = client, user_id, email, token
+
+    def at(self, app: Litestar) -> "Caller":
+        """The same person, whose requests go to another app, as to another worker."""
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+        client = httpx.AsyncClient(transport=transport, base_url="http://test")
+        return Caller(client, self.user_id, self.email, self.token)
 
     async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"} | kwargs.pop("headers", {})
@@ -68,6 +76,11 @@ class School:
     async def scalar(self, query: sa.Select[Any]) -> Any:
         async with self.sessions() as session:
             return await session.scalar(query)
+
+    async def count(self, model: type[Base]) -> int:
+        """The number of rows in the table of a model."""
+        number: int = await self.scalar(sa.select(sa.func.count()).select_from(model))
+        return number
 
     async def check_xp(self) -> None:
         """See that totals and weeks are what the ledger says; not for people who were made with XP."""

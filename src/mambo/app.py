@@ -28,7 +28,7 @@ from mambo.images.controller import PictureController
 from mambo.limits.service import RateLimiter, enforce_limit
 from mambo.maintenance.service import MaintenanceService, running
 from mambo.quizzes.controller import QuizController
-from mambo.reports.admin_controller import delete_course, get_stats
+from mambo.reports.admin_controller import get_stats
 from mambo.resources import Resources
 from mambo.settings import Settings, load_settings, read_environment
 from mambo.submissions.admin_controller import SubmissionAdminController
@@ -95,7 +95,6 @@ def create_app(
             UserAdminController,
             adjust_xp,
             CourseAdminController,
-            delete_course,
             get_stats,
             PictureController,
             VideoController,

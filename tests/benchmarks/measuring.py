@@ -1,4 +1,4 @@
-"""Measures requests: how many a second, side by side, and how many statements each sends to the database."""
+"""Measures requests: throughput and latency of two requests in turn, and the statements that a request sends."""
 
 import asyncio
 import re
@@ -6,45 +6,29 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import click
 import httpx
 from msgspec import Struct
 
+from routes import Request
 from schools import School
 from wrk import Round, load
 
 WARM_UP_SECONDS = 1
-FORGOTTEN_SECONDS = 1.1  # the project remembers for a second who is behind a session
-ASKED = 5
+FORGOTTEN_SECONDS = 1.1  # the project caches the principal of a session for a second
+COUNTED = 5  # callers whose statements are counted
 LOGGED = re.compile(r"LOG:  duration: [0-9.]+ ms  (?:bind [^:]+|statement): (.*)")
-NO_QUERY = re.compile(r"(BEGIN|COMMIT|ROLLBACK)\b|;?$")  # the latter asks whether the connection still lives
+NO_QUERY = re.compile(r"(BEGIN|COMMIT|ROLLBACK)\b|;?$")  # the latter checks that a connection is alive
 
 
-class Request(Struct, frozen=True):
-    """What is asked, and how near to the ceiling it shall come."""
+class Side(Struct, frozen=True):
+    """A request to one of the servers."""
 
-    name: str
-    method: str
-    path: str
-    goal: float
-    is_signed_in: bool = True
-
-    @property
-    def writes(self) -> bool:
-        return "{new}" in self.path
-
-
-REQUESTS = (
-    Request("worlds, anonymous", "GET", "/api/courses/worlds", 0.45, is_signed_in=False),
-    Request("auth/me", "GET", "/api/auth/me", 0.75),
-    Request("worlds", "GET", "/api/courses/worlds", 0.75),
-    Request("worlds/{id}/lessons", "GET", "/api/courses/worlds/{world}/lessons", 0.75),
-    Request("lessons/{id}", "GET", "/api/courses/lessons/{lesson}", 0.75),
-    Request("complete, again", "POST", "/api/courses/lessons/{done}/complete", 0.50),
-    Request("complete, first", "POST", "/api/courses/lessons/{new}/complete", 0.40),
-)
+    school: School
+    request: Request
 
 
 class Figures(Struct, frozen=True):
@@ -56,7 +40,7 @@ class Figures(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """A request to one school, and in turns to another; the ratio is the median of the rounds' ratios."""
+    """A request measured in turn with another; the ratio is the median of the ratios of the rounds."""
 
     request: str
     measured: Figures
@@ -65,7 +49,10 @@ class Comparison(Struct, frozen=True):
 
 
 class Statements(Struct, frozen=True):
-    """What one request sends: queries, and round trips, which also begin, end and check; asked first, and again."""
+    """What one request sends to PostgreSQL: queries, and round trips, which include BEGIN, COMMIT and checks.
+
+    The latter two numbers are those of the next request within a second.
+    """
 
     request: str
     queries: int
@@ -74,54 +61,71 @@ class Statements(Struct, frozen=True):
     round_trips_again: int
 
 
-def compare(request: Request, school: School, against: School | None, *, seconds: int, rounds: int) -> Comparison:
-    """Measure a request in turns."""
-    schools = [against, school] if against else [school]
-    for one in schools:
-        look(one, request)
-        measure(one, request, seconds=WARM_UP_SECONDS)
-    turns = [[measure(one, request, seconds=seconds) for one in schools] for _ in range(rounds)]
-    ratios = [mine.per_second / theirs.per_second for theirs, mine in turns] if against else []
+def compare(measured: Side, against: Side | None, *, seconds: int, rounds: int) -> Comparison:
+    """Measure two requests in turn, or one alone.
+
+    Raises:
+        ClickException: a response is empty or no success.
+
+    """
+    sides = [against, measured] if against else [measured]
+    for side in sides:
+        check(side)
+        measure(side, seconds=WARM_UP_SECONDS)
+    turns = [[measure(side, seconds=seconds) for side in sides] for _ in range(rounds)]
+    ratios = [mine.per_second / other.per_second for other, mine in turns] if against else []
     return Comparison(
-        request=request.name,
+        request=measured.request.name,
         measured=medians([turn[-1] for turn in turns]),
         against=medians([turn[0] for turn in turns]) if against else None,
         ratio=statistics.median(ratios) if against else None,
     )
 
 
-def look(school: School, request: Request) -> None:
-    """Ask once, and see that the answer is what it should be."""
-    data = school.data
-    headers = bearer(data.tokens[0]) if request.is_signed_in else {}
-    answer = httpx.request(request.method, school.server.address + data.paths(request.path)[0], headers=headers)
-    if answer.status_code != httpx.codes.OK or not answer.json():
-        raise click.ClickException(f"{school.name} answers {answer.status_code} to {request.name}: {answer.text}")
-
-
-def measure(school: School, request: Request, *, seconds: int) -> Round:
-    """One round; what it wrote is deleted before and after.
+def check(side: Side) -> None:
+    """Send the request once, and check that the response is a success and not empty.
 
     Raises:
-        ClickException: an answer was no success, or a lesson was completed a second time.
+        ClickException: it is not.
 
     """
+    school, request = side.school, side.request
+    path, tokens = school.data.paths(request)[0], school.data.tokens_of(request.caller)
+    response = httpx.request(request.method, school.server.address + path, headers=bearer(tokens[0]) if tokens else {})
+    if response.status_code != httpx.codes.OK or is_empty(response.json()):
+        raise click.ClickException(
+            f"{school.name} returned {response.status_code} to {request.name}: {response.text[:200]}"
+        )
+
+
+def is_empty(body: Any) -> bool:
+    return not (body.get("items", body) if isinstance(body, dict) else body)
+
+
+def measure(side: Side, *, seconds: int) -> Round:
+    """Run one round; what it writes is deleted before and after.
+
+    Raises:
+        ClickException: a response was no success, or a lesson was completed a second time.
+
+    """
+    school, request = side.school, side.request
     data = school.data
     if request.writes:
         asyncio.run(school.reset())
-    tokens = data.tokens if request.is_signed_in else []
-    seen = load(school.server.address, request.method, tokens, data.paths(request.path), seconds=seconds)
-    if seen.requests == 0 or seen.refused or seen.broken:
+    tokens, paths = data.tokens_of(request.caller), data.paths(request)
+    result = load(school.server.address, request.method, tokens, paths, seconds=seconds)
+    if result.requests == 0 or result.refused or result.broken:
         raise click.ClickException(
-            f"{school.name} failed {seen.refused + seen.broken} of {seen.requests} times at {request.name}: "
-            f"{school.server.log} says why."
+            f"{school.name} failed {result.refused + result.broken} of {result.requests} times at {request.name}: "
+            f"see {school.server.log}."
         )
-    if request.writes and (written := asyncio.run(school.reset())) < seen.requests:
+    if request.writes and (written := asyncio.run(school.reset())) < result.requests:
         raise click.ClickException(
-            f"{school.name} answered {seen.requests} first completions and stored {written}: "
-            "with fewer --seconds no lesson comes twice."
+            f"{school.name} returned {result.requests} first completions and stored {written}: "
+            "use fewer --seconds, so that no lesson is completed twice."
         )
-    return seen
+    return result
 
 
 def medians(rounds: Sequence[Round]) -> Figures:
@@ -133,17 +137,19 @@ def medians(rounds: Sequence[Round]) -> Figures:
 
 
 async def count_statements(school: School, requests: Sequence[Request], log: Path) -> list[Statements]:
-    """Let PostgreSQL log each statement, whoever sends it, and count those of single requests.
+    """Count the statements of single requests in PostgreSQL's log.
 
-    Several learners ask in turn, each for two things, and what is counted most often counts: now and then something
-    else runs in the background.
+    Some callers send each request twice, and the most frequent counts are returned, because now and then a statement
+    of the background is between them.
     """
     connection = await asyncpg.connect(school.database)
     try:
         await connection.execute("ALTER SYSTEM SET log_min_duration_statement = 0")
         await connection.execute("SELECT pg_reload_conf()")
-        await asyncio.sleep(FORGOTTEN_SECONDS)
-        counted = [count(school, request, log, first=ASKED * n) for n, request in enumerate(requests)]
+        counted = []
+        for request in requests:
+            await asyncio.sleep(FORGOTTEN_SECONDS)
+            counted.append(count(school, request, log))
         await school.reset()
     finally:
         await connection.execute("ALTER SYSTEM RESET log_min_duration_statement")
@@ -152,24 +158,23 @@ async def count_statements(school: School, requests: Sequence[Request], log: Pat
     return counted
 
 
-def count(school: School, request: Request, log: Path, *, first: int) -> Statements:
-    data = school.data
-    paths = data.paths(request.path) * 2
+def count(school: School, request: Request, log: Path) -> Statements:
+    paths = school.data.paths(request) * 2
     seen = []
     with httpx.Client(base_url=school.server.address) as client:
-        for token in data.tokens[first : first + ASKED]:
-            client.headers = httpx.Headers(bearer(token) if request.is_signed_in else {})
+        for token in (school.data.tokens_of(request.caller) or [""] * COUNTED)[:COUNTED]:
+            client.headers = httpx.Headers(bearer(token) if token else {})
             seen.append(sum((statements_of(client, request.method, path, log) for path in paths[:2]), ()))
     return Statements(request.name, *statistics.mode(seen))
 
 
 def statements_of(client: httpx.Client, method: str, path: str, log: Path) -> tuple[int, int]:
-    """The queries and the round trips of one request."""
-    read = log.stat().st_size
+    """Return the numbers of queries and of round trips of one request."""
+    end = log.stat().st_size
     client.request(method, path).raise_for_status()
-    time.sleep(0.05)  # something may follow the answer
+    time.sleep(0.05)  # a statement may follow the response
     with log.open() as file:
-        file.seek(read)
+        file.seek(end)
         sent = LOGGED.findall(file.read())
     return sum(not NO_QUERY.match(statement) for statement in sent), len(sent)
 

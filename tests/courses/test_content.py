@@ -1,19 +1,17 @@
-"""A lesson's content: what is good, and who sees the answers; who may see a lesson at all."""
+"""The content of a lesson: validation, and who sees the answers to its quiz."""
 
 from copy import deepcopy
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
 from factories import Caller, School
-from mambo.access.rules import Access, access_to
 from mambo.courses import rules
 from mambo.courses.models import Lesson
 from mambo.courses.schemas import LessonContent
-from mambo.web.principal import Principal, Role
+from mambo.web.principal import Role
 
 CONTENT: dict[str, Any] = {
     "notes": "# Basic step\n\nBreak on **two** — ¡vamos! 💃",
@@ -51,21 +49,21 @@ async def lesson_with_content(school: School, **world: Any) -> Lesson:
     return await school.lesson(await school.level(await school.world(**world)), content_json=CONTENT)
 
 
-async def seen_in_list_and_alone(reader: Caller, lesson: Lesson) -> list[Any]:
-    """The lesson's content where a reader meets it."""
+async def get_content(reader: Caller, lesson: Lesson) -> list[Any]:
+    """The content of the lesson in the list of lessons, and in the lesson itself."""
     [listed] = (await reader.get(f"/api/courses/worlds/{lesson.world_id}/lessons")).json()
     alone = (await reader.get(f"/api/courses/lessons/{lesson.id}")).json()
     return [listed["content_json"], alone["content_json"]]
 
 
-# --- Writing ---
+# --- Authoring ---
 
 
 @pytest.mark.parametrize(
     "content", [CONTENT, {}, {"notes": ""}, {"quiz": [], "blocks": []}, *({part: CONTENT[part]} for part in CONTENT)]
 )
-async def test_good_content_comes_back_as_it_was_sent(school: School, content: dict[str, Any]) -> None:
-    """From its making, its changing and its reading; what was not given is not made up."""
+async def test_valid_content_is_returned_as_it_was_sent(school: School, content: dict[str, Any]) -> None:
+    """When it is created, changed and read; fields that were not sent are not added."""
     world, admin = await school.world(), await school.admin()
     new = {"title": "Step", "order_index": 0, "content_json": content}
 
@@ -77,7 +75,7 @@ async def test_good_content_comes_back_as_it_was_sent(school: School, content: d
     assert [lesson["content_json"] for lesson in (created, changed, read, whole)] == [content] * 4
 
 
-async def test_new_content_replaces_the_old_whole(school: School) -> None:
+async def test_new_content_replaces_all_of_the_old(school: School) -> None:
     lesson, admin = await lesson_with_content(school), await school.admin()
 
     await admin.patch(f"/api/admin/lessons/{lesson.id}", {"content_json": {"notes": "Only this"}})
@@ -85,7 +83,7 @@ async def test_new_content_replaces_the_old_whole(school: School) -> None:
     assert await school.scalar(sa.select(Lesson.content_json)) == {"notes": "Only this"}
 
 
-BAD_CONTENT: list[tuple[dict[str, Any], str]] = [
+INVALID_CONTENT: list[tuple[dict[str, Any], str]] = [
     ({"notes": 1}, "notes"),
     ({"notes": "x" * 20_001}, "notes"),
     ({"note": "x"}, "note"),
@@ -126,11 +124,9 @@ BAD_CONTENT: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "path"), BAD_CONTENT, ids=lambda value: value if isinstance(value, str) else "")
-async def test_bad_content_is_refused_with_the_path_to_what_is_wrong(
-    school: School, content: dict[str, Any], path: str
-) -> None:
-    """In a change; the old content stays."""
+@pytest.mark.parametrize(("content", "path"), INVALID_CONTENT, ids=[path for _, path in INVALID_CONTENT])
+async def test_the_path_of_an_invalid_field_is_named(school: School, content: dict[str, Any], path: str) -> None:
+    """The old content stays."""
     lesson, admin = await lesson_with_content(school), await school.admin()
 
     response = await admin.patch(f"/api/admin/lessons/{lesson.id}", {"content_json": content})
@@ -147,8 +143,8 @@ async def test_bad_content_is_refused_with_the_path_to_what_is_wrong(
         ({"blocks": [{"type": "audio"}]}, "blocks[0].type"),
     ],
 )
-async def test_bad_content_makes_no_lesson(school: School, content: dict[str, Any], path: str) -> None:
-    """Nor the first level of an empty course."""
+async def test_no_lesson_is_created_with_invalid_content(school: School, content: dict[str, Any], path: str) -> None:
+    """The first level of an empty course is not created either."""
     world, admin = await school.world(), await school.admin()
     new = {"title": "Step", "order_index": 0, "content_json": content}
 
@@ -168,10 +164,8 @@ async def test_bad_content_makes_no_lesson(school: School, content: dict[str, An
         ({"blocks": [{"type": "image", "url": "https://x.y/z", "alt": "\u0000"}]}, "blocks[0].alt"),
     ],
 )
-async def test_what_the_database_cannot_store_is_refused_with_the_path_to_it(
-    school: School, content: dict[str, Any], path: str
-) -> None:
-    """PostgreSQL's text and JSONB hold every character but NUL."""
+async def test_text_with_nul_is_refused(school: School, content: dict[str, Any], path: str) -> None:
+    """PostgreSQL cannot store NUL in text or JSONB."""
     lesson, admin = await lesson_with_content(school), await school.admin()
 
     response = await admin.patch(f"/api/admin/lessons/{lesson.id}", {"content_json": content})
@@ -182,28 +176,28 @@ async def test_what_the_database_cannot_store_is_refused_with_the_path_to_it(
     )
 
 
-# --- Reading ---
+# --- Readers ---
 
 
-async def test_a_learner_sees_all_but_the_answers(school: School) -> None:
+async def test_a_learner_sees_everything_but_the_answers(school: School) -> None:
     lesson, learner = await lesson_with_content(school), await school.person()
 
-    seen = await seen_in_list_and_alone(learner, lesson)
+    seen = await get_content(learner, lesson)
 
     assert seen == [FOR_LEARNERS, FOR_LEARNERS]
 
 
-async def test_a_subscriber_and_whoever_has_completed_the_lesson_see_no_answers_either(school: School) -> None:
+async def test_a_subscriber_who_has_completed_the_lesson_sees_no_answers(school: School) -> None:
     lesson = await lesson_with_content(school, is_free=False)
     learner = await school.person(subscribed=True)
     await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
 
-    seen = await seen_in_list_and_alone(learner, lesson)
+    seen = await get_content(learner, lesson)
 
     assert seen == [FOR_LEARNERS, FOR_LEARNERS]
 
 
-async def test_a_visitor_sees_no_answers(school: School) -> None:
+async def test_an_anonymous_visitor_sees_no_answers(school: School) -> None:
     lesson = await lesson_with_content(school)
 
     [listed] = (await school.client.get(f"/api/courses/worlds/{lesson.world_id}/lessons")).json()
@@ -213,16 +207,16 @@ async def test_a_visitor_sees_no_answers(school: School) -> None:
 
 @pytest.mark.parametrize("role", [Role.INSTRUCTOR, Role.ADMIN])
 @pytest.mark.parametrize("is_published", [True, False])
-async def test_staff_see_the_answers_also_in_drafts(school: School, role: Role, *, is_published: bool) -> None:
+async def test_staff_see_the_answers(school: School, role: Role, *, is_published: bool) -> None:
     lesson = await lesson_with_content(school, is_published=is_published, is_free=False)
-    teacher = await school.person(role)
+    staff = await school.person(role)
 
-    seen = await seen_in_list_and_alone(teacher, lesson)
+    seen = await get_content(staff, lesson)
 
     assert seen == [CONTENT, CONTENT]
 
 
-async def test_a_locked_lesson_shows_no_content_at_all(school: School) -> None:
+async def test_a_locked_lesson_shows_no_content(school: School) -> None:
     lesson, learner = await lesson_with_content(school, is_free=False), await school.person()
 
     response = await learner.get(f"/api/courses/worlds/{lesson.world_id}/lessons")
@@ -231,54 +225,18 @@ async def test_a_locked_lesson_shows_no_content_at_all(school: School) -> None:
     assert "tumbao" not in response.text
 
 
-# --- The rules alone ---
+# --- Rules ---
 
 
-def someone(role: Role, *, is_subscribed: bool = False) -> Principal:
-    return Principal(UUID(int=1), UUID(int=2), role, is_subscribed, "UTC")
-
-
-VISITORS = {
-    "anonymous": None,
-    "learner": someone(Role.USER),
-    "subscriber": someone(Role.USER, is_subscribed=True),
-    "instructor": someone(Role.INSTRUCTOR),
-    "admin": someone(Role.ADMIN),
-}
-OPEN, LOCKED, HIDDEN = Access.OPEN, Access.LOCKED, Access.HIDDEN
-COURSES = ((True, True), (True, False), (False, True), (False, False))  # is it published, is it free
-ACCESS = {
-    "anonymous": (OPEN, LOCKED, HIDDEN, HIDDEN),
-    "learner": (OPEN, LOCKED, HIDDEN, HIDDEN),
-    "subscriber": (OPEN, OPEN, HIDDEN, HIDDEN),
-    "instructor": (OPEN, OPEN, OPEN, OPEN),
-    "admin": (OPEN, OPEN, OPEN, OPEN),
-}
-
-
-@pytest.mark.parametrize(
-    ("visitor", "is_published", "is_free", "access"),
-    [
-        (visitor, *course, access)
-        for visitor, answers in ACCESS.items()
-        for course, access in zip(COURSES, answers, strict=True)
-    ],
-)
-def test_access_follows_from_who_asks_and_what_the_course_is(
-    visitor: str, access: Access, *, is_published: bool, is_free: bool
-) -> None:
-    assert access_to(VISITORS[visitor], is_published=is_published, is_free=is_free) is access
-
-
-def test_content_without_answers_is_the_content_less_answers() -> None:
+def test_without_answers_removes_the_answers() -> None:
     content = msgspec.convert(CONTENT, LessonContent)
 
-    shown = rules.without_answers(content)
+    result = rules.without_answers(content)
 
-    assert msgspec.to_builtins(shown) == FOR_LEARNERS
+    assert msgspec.to_builtins(result) == FOR_LEARNERS
 
 
-def test_taking_the_answers_out_leaves_the_original_whole() -> None:
+def test_without_answers_does_not_change_its_argument() -> None:
     content = msgspec.convert(deepcopy(CONTENT), LessonContent)
 
     rules.without_answers(content)
@@ -287,7 +245,25 @@ def test_taking_the_answers_out_leaves_the_original_whole() -> None:
 
 
 @pytest.mark.parametrize("content", [{}, {"notes": "x"}, {"quiz": []}, {"blocks": CONTENT["blocks"]}])
-def test_content_that_asks_nothing_is_shown_as_it_is(content: dict[str, Any]) -> None:
-    shown = rules.without_answers(msgspec.convert(content, LessonContent))
+def test_without_answers_keeps_content_without_questions(content: dict[str, Any]) -> None:
+    result = rules.without_answers(msgspec.convert(content, LessonContent))
 
-    assert msgspec.to_builtins(shown) == content
+    assert msgspec.to_builtins(result) == content
+
+
+@pytest.mark.parametrize(
+    ("minutes", "video_seconds", "expected"),
+    [
+        (None, None, None),
+        (7, None, 7),
+        (7, 3000.0, 7),
+        (0, 3000.0, 0),
+        (None, 60.0, 1),
+        (None, 60.1, 2),
+        (None, 0.5, 1),
+    ],
+)
+def test_minutes_are_those_of_the_author_or_of_the_video(
+    minutes: int | None, video_seconds: float | None, expected: int | None
+) -> None:
+    assert rules.minutes_of(minutes, video_seconds) == expected

@@ -1,4 +1,4 @@
-"""Ordering the lessons of a course: all or nothing, and seen by everyone afterwards."""
+"""Moves lessons of a course: all or none."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ Place = dict[str, Any]
 
 
 def place(lesson: Lesson, *, level: Level | None = None, week: int | None = None, day: int | None = None) -> Place:
-    """A place at the front of its week and day, in the lesson's own level if no other is named."""
+    """The first place of a week and day, by default in the level of the lesson."""
     return {
         "lesson_id": str(lesson.id),
         "level_id": str(level.id if level else lesson.level_id),
@@ -24,8 +24,8 @@ def place(lesson: Lesson, *, level: Level | None = None, week: int | None = None
     }
 
 
-def in_line(lessons: list[Lesson]) -> list[Place]:
-    """Places in the order of the list."""
+def places_of(lessons: list[Lesson]) -> list[Place]:
+    """Places that put the lessons in this order."""
     return [place(lesson) | {"order_index": index} for index, lesson in enumerate(lessons)]
 
 
@@ -34,15 +34,15 @@ def lesson_ids(course: dict[str, Any]) -> list[str]:
 
 
 async def rows(school: School, world: World) -> list[tuple[UUID, UUID, int | None, int | None, int]]:
-    """Where each lesson of the course stands, the oldest first."""
+    """The place of each lesson of the course, the oldest lesson first."""
     return [
         (lesson.id, lesson.level_id, lesson.week_number, lesson.day_number, lesson.order_index)
         for lesson in await school.lessons_of(world)
     ]
 
 
-async def test_lessons_move_to_the_places_they_are_given(school: School) -> None:
-    """The answer is the whole course, as it is read afterwards; who is not named stays."""
+async def test_lessons_move_to_their_new_places(school: School) -> None:
+    """The response is the course in its new order; other lessons stay in their places."""
     world, admin = await school.world(), await school.admin()
     first, second = await school.level(world, order_index=0), await school.level(world, order_index=1)
     a, b, c = [await school.lesson(first, week_number=1, order_index=index) for index in range(3)]
@@ -63,13 +63,13 @@ async def test_lessons_move_to_the_places_they_are_given(school: School) -> None
     assert response.json() == (await admin.get(f"/api/admin/courses/{world.id}")).json()
 
 
-async def test_a_learner_sees_the_new_order(school: School) -> None:
-    """In the list, and in the way from lesson to lesson."""
+async def test_learners_see_the_new_order(school: School) -> None:
+    """In the list of lessons, and in the neighbours of a lesson."""
     world, admin, learner = await school.world(lessons=4), await school.admin(), await school.person()
     a, b, c, d = await school.lessons_of(world)
     wanted = [str(lesson.id) for lesson in (d, b, a, c)]
 
-    await admin.put(f"/api/admin/courses/{world.id}/order", in_line([d, b, a, c]))
+    await admin.put(f"/api/admin/courses/{world.id}/order", places_of([d, b, a, c]))
 
     lessons = (await learner.get(f"/api/courses/worlds/{world.id}/lessons")).json()
     middle = (await learner.get(f"/api/courses/lessons/{b.id}")).json()
@@ -77,7 +77,7 @@ async def test_a_learner_sees_the_new_order(school: School) -> None:
     assert (middle["prev_lesson_id"], middle["next_lesson_id"]) == (str(d.id), str(a.id))
 
 
-async def test_a_missing_week_or_day_comes_first_and_levels_do_not_count(school: School) -> None:
+async def test_a_missing_week_or_day_comes_first_and_levels_do_not_matter(school: School) -> None:
     world, admin, learner = await school.world(), await school.admin(), await school.person()
     late, early = await school.level(world, order_index=1), await school.level(world, order_index=0)
     lessons = [await school.lesson(early) for _ in range(6)]
@@ -96,8 +96,8 @@ async def test_a_missing_week_or_day_comes_first_and_levels_do_not_count(school:
     assert [lesson["id"] for lesson in listed] == [one["lesson_id"] for one in in_order]
 
 
-async def test_lessons_with_the_same_place_stand_by_age(school: School) -> None:
-    """The order is total: the id decides last."""
+async def test_lessons_with_the_same_place_are_ordered_by_age(school: School) -> None:
+    """The order is total, because ids are in order of age."""
     world, admin, learner = await school.world(lessons=5), await school.admin(), await school.person()
     lessons = await school.lessons_of(world)
 
@@ -120,11 +120,11 @@ async def test_an_empty_list_moves_nothing(school: School) -> None:
 @pytest.mark.parametrize("exists", [True, False])
 async def test_a_lesson_of_another_course_moves_nothing(school: School, *, exists: bool) -> None:
     world, other, admin = await school.world(lessons=2), await school.world(lessons=1), await school.admin()
-    own, stranger = await school.lessons_of(world), (await school.lessons_of(other))[0]
+    own, [foreign_lesson] = await school.lessons_of(world), await school.lessons_of(other)
     before = [await rows(school, world), await rows(school, other)]
-    foreign = place(stranger) | {"level_id": str(own[0].level_id)} | ({} if exists else {"lesson_id": str(uuid4())})
+    foreign = place(own[0]) | {"lesson_id": str(foreign_lesson.id if exists else uuid4())}
 
-    response = await admin.put(f"/api/admin/courses/{world.id}/order", [*in_line(own[::-1]), foreign])
+    response = await admin.put(f"/api/admin/courses/{world.id}/order", [*places_of(own[::-1]), foreign])
 
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "lesson_id")
     assert [await rows(school, world), await rows(school, other)] == before
@@ -136,7 +136,7 @@ async def test_a_level_of_another_course_moves_nothing(school: School, *, exists
     foreign = (await school.level(await school.world())).id if exists else uuid4()
     lessons = await school.lessons_of(world)
     before = await rows(school, world)
-    places = in_line(lessons[::-1])
+    places = places_of(lessons[::-1])
     places[-1]["level_id"] = str(foreign)
 
     response = await admin.put(f"/api/admin/courses/{world.id}/order", places)
@@ -145,13 +145,13 @@ async def test_a_level_of_another_course_moves_nothing(school: School, *, exists
     assert await rows(school, world) == before
 
 
-async def test_a_lesson_named_twice_moves_nothing(school: School) -> None:
+async def test_a_lesson_that_is_listed_twice_moves_nothing(school: School) -> None:
     world, admin = await school.world(lessons=3), await school.admin()
     lessons = await school.lessons_of(world)
     before = await rows(school, world)
 
     response = await admin.put(
-        f"/api/admin/courses/{world.id}/order", in_line([lessons[2], lessons[1], lessons[0], lessons[2]])
+        f"/api/admin/courses/{world.id}/order", places_of([lessons[2], lessons[1], lessons[0], lessons[2]])
     )
 
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "lesson_id")
@@ -170,13 +170,11 @@ async def test_a_lesson_named_twice_moves_nothing(school: School) -> None:
         ("position", 1),
     ],
 )
-async def test_a_place_that_fails_validation_moves_nothing_and_is_named(
-    school: School, field: str, value: object
-) -> None:
-    """The field's path says which place of the list it is."""
+async def test_an_invalid_place_is_named_and_moves_nothing(school: School, field: str, value: object) -> None:
+    """The path of the field has the index of the place."""
     world, admin = await school.world(lessons=2), await school.admin()
     before = await rows(school, world)
-    places = in_line((await school.lessons_of(world))[::-1])
+    places = places_of((await school.lessons_of(world))[::-1])
     places[1] |= {field: value}
 
     response = await admin.put(f"/api/admin/courses/{world.id}/order", places)
@@ -186,23 +184,23 @@ async def test_a_place_that_fails_validation_moves_nothing_and_is_named(
 
 
 @pytest.mark.parametrize("field", ["lesson_id", "level_id", "week_number", "day_number", "order_index"])
-async def test_a_place_says_all_of_where_it_is(school: School, field: str) -> None:
-    """Absent would leave open whether it means unchanged or none."""
+async def test_every_field_of_a_place_is_required(school: School, field: str) -> None:
+    """An absent field could mean unchanged or null."""
     world, admin = await school.world(lessons=1), await school.admin()
-    [whole] = in_line(await school.lessons_of(world))
+    [complete] = places_of(await school.lessons_of(world))
 
     response = await admin.put(
-        f"/api/admin/courses/{world.id}/order", [{name: whole[name] for name in whole if name != field}]
+        f"/api/admin/courses/{world.id}/order", [{name: complete[name] for name in complete if name != field}]
     )
 
     assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "missing")
     assert response.json()["errors"][0]["field"].endswith(field)
 
 
-async def test_reorders_at_once_end_in_one_of_the_requested_orders(school: School) -> None:
-    """Ten admins drag at the same moment: each is answered with the order they asked for, and one of them stays.
+async def test_concurrent_moves_end_in_one_of_the_requested_orders(school: School) -> None:
+    """Each of ten responses has the order of its own request, and one of these orders is stored.
 
-    The course is long enough for the database to meet its lessons in another order in each of the ten.
+    The course is so long that each statement updates its rows in another order.
     """
     world, admin, learner = await school.world(lessons=150), await school.admin(), await school.person()
     lessons = await school.lessons_of(world)
@@ -210,7 +208,7 @@ async def test_reorders_at_once_end_in_one_of_the_requested_orders(school: Schoo
     wanted = [order if start % 2 else order[::-1] for start, order in enumerate(turned)]
 
     replies = await asyncio.gather(
-        *(admin.put(f"/api/admin/courses/{world.id}/order", in_line(order)) for order in wanted)
+        *(admin.put(f"/api/admin/courses/{world.id}/order", places_of(order)) for order in wanted)
     )
 
     listed = (await learner.get(f"/api/courses/worlds/{world.id}/lessons")).json()
@@ -221,13 +219,13 @@ async def test_reorders_at_once_end_in_one_of_the_requested_orders(school: Schoo
     assert [lesson["order_index"] for lesson in listed] == list(range(150))
 
 
-async def test_reorders_and_new_lessons_at_once_lose_neither(school: School) -> None:
+async def test_concurrent_moves_and_new_lessons_are_all_stored(school: School) -> None:
     world, admin = await school.world(lessons=3), await school.admin()
     lessons = await school.lessons_of(world)
     new = {"title": "New", "order_index": 99}
 
     replies = await asyncio.gather(
-        *(admin.put(f"/api/admin/courses/{world.id}/order", in_line(lessons[::-1])) for _ in range(3)),
+        *(admin.put(f"/api/admin/courses/{world.id}/order", places_of(lessons[::-1])) for _ in range(3)),
         *(admin.post(f"/api/admin/courses/{world.id}/lessons", new) for _ in range(3)),
     )
 
@@ -237,19 +235,19 @@ async def test_reorders_and_new_lessons_at_once_lose_neither(school: School) -> 
     assert await school.scalar(sa.select(sa.func.count()).select_from(Lesson)) == 6
 
 
-async def test_reordering_and_deleting_at_once_wait_for_each_other(school: School) -> None:
-    """Every structural change takes the course's lock first: nobody is told to try again, and nothing is half done."""
+async def test_concurrent_moves_and_deletions_do_not_deadlock(school: School) -> None:
+    """Every change of levels or lessons locks the course first, so that none fails with 503."""
     admin = await school.admin()
     for _ in range(6):
         world = await school.world(lessons=60)
         lessons = await school.lessons_of(world)
         level = await school.level(world, order_index=1)
-        there = [place | {"level_id": str(level.id)} for place in in_line(lessons)]
+        moved = [place | {"level_id": str(level.id)} for place in places_of(lessons)]
         course = f"/api/admin/courses/{world.id}"
 
         replies = await asyncio.gather(
-            admin.put(f"{course}/order", there),
-            admin.put(f"{course}/order", in_line(lessons[::-1])),
+            admin.put(f"{course}/order", moved),
+            admin.put(f"{course}/order", places_of(lessons[::-1])),
             admin.delete(f"/api/admin/levels/{level.id}"),
             admin.post(f"/api/admin/levels/{lessons[0].level_id}/lessons", {"title": "New", "order_index": 0}),
             admin.patch(f"/api/admin/lessons/{lessons[0].id}", {"level_id": str(level.id)}),

@@ -1,1 +1,1 @@
-"""What is taught: worlds, levels, lessons, their content and their order."""
+"""Authoring of courses: worlds, levels, lessons, their content and order."""

@@ -1,25 +1,13 @@
-"""Worlds hold levels, levels hold lessons."""
+"""Worlds have levels, and levels have lessons."""
 
-import enum
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from mambo.courses.rules import Difficulty as Difficulty
 from mambo.database.base import Base, Identified, one_of
-
-
-class Difficulty(enum.StrEnum):
-    """How hard a course is; accepted in any case."""
-
-    BEGINNER = "Beginner"
-    INTERMEDIATE = "Intermediate"
-    ADVANCED = "Advanced"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Difficulty | None":
-        return next((member for member in cls if str(value).casefold() == member.casefold()), None)
 
 
 class World(Identified):
@@ -53,9 +41,9 @@ class Level(Identified):
 
 
 class Lesson(Identified):
-    """A lesson; it names its world beside its level, and the database holds the two together.
+    """A lesson. It refers to its world and its level, and a foreign key makes sure that they belong together.
 
-    `mux_playback_id`, `mux_asset_id` and `duration_seconds` are the video at Mux, written by its news alone.
+    `mux_playback_id`, `mux_asset_id` and `duration_seconds` describe its video at Mux. Only updates from Mux set them.
     """
 
     __tablename__ = "lesson"
@@ -101,7 +89,7 @@ class CatalogueRevision(Base):
 
 
 def in_course_order() -> tuple[sa.SQLColumnExpression[Any], ...]:
-    """The order of lessons everywhere: week, day, position, then id; a missing week or day comes first."""
+    """Return the order of lessons in a course: week, day, position, then id; a missing week or day comes first."""
     return (
         Lesson.week_number.asc().nulls_first(),
         Lesson.day_number.asc().nulls_first(),

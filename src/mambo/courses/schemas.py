@@ -1,11 +1,11 @@
-"""What is sent and answered when courses are built."""
+"""Bodies of requests and responses about courses, levels and lessons."""
 
 from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from mambo.courses.models import Difficulty
+from mambo.courses.rules import Difficulty, minutes_of
 from mambo.web.schemas import END, STORABLE, Input, Output, Position, RequiredLine, Text, Url
 
 Slug = Annotated[
@@ -18,18 +18,18 @@ WeekOrDay = Annotated[int, Meta(ge=0, le=1000)]
 
 
 class ContentPart(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of a lesson's content; what was not given is left out."""
+    """A part of a lesson's content; fields that were not sent are left out of responses."""
 
 
 class QuizOption(ContentPart):
-    """One answer to choose; `isCorrect` is for staff only."""
+    """One option of a question; `isCorrect` is for staff only."""
 
     text: Annotated[str, Meta(min_length=1, max_length=1000, pattern=STORABLE)]
     is_correct: bool | UnsetType = field(default=UNSET, name="isCorrect")
 
 
 class QuizQuestion(ContentPart):
-    """One question; `explanation` is for staff, and for a learner who has answered."""
+    """One question; `explanation` is for staff, and for learners after an attempt."""
 
     id: Annotated[str, Meta(min_length=1, max_length=64, pattern=STORABLE)]
     question: Annotated[str, Meta(min_length=1, max_length=2000, pattern=STORABLE)]
@@ -46,7 +46,7 @@ class TextBlock(ContentPart, tag_field="type", tag="text"):
 
 
 class ImageBlock(ContentPart, tag_field="type", tag="image"):
-    """A picture."""
+    """An image."""
 
     url: Url
     alt: Text | UnsetType = UNSET
@@ -55,7 +55,7 @@ class ImageBlock(ContentPart, tag_field="type", tag="image"):
 
 
 class VideoBlock(ContentPart, tag_field="type", tag="video"):
-    """A second video, by address or by Mux playback id."""
+    """Another video, by URL or by Mux playback id."""
 
     url: Url | UnsetType = UNSET
     mux_playback_id: Text | UnsetType = UNSET
@@ -64,7 +64,7 @@ class VideoBlock(ContentPart, tag_field="type", tag="video"):
 
 
 class LessonContent(ContentPart):
-    """What a lesson holds beside its video."""
+    """The content of a lesson beside its video."""
 
     notes: Text | UnsetType = UNSET
     quiz: Annotated[list[QuizQuestion], Meta(max_length=50)] | UnsetType = UNSET
@@ -72,7 +72,7 @@ class LessonContent(ContentPart):
 
 
 class CourseCreate(Input):
-    """A new course; it is a draft until it is published."""
+    """A new course; it is a draft unless `is_published` is set."""
 
     title: RequiredLine
     slug: Slug
@@ -100,7 +100,7 @@ class CourseChange(Input):
 
 
 class LevelCreate(Input):
-    """A new level; `world_id` is the first web client's, and must be the course's if it is sent."""
+    """A new level; `world_id` is sent by the first web client, and must be the course in the URL."""
 
     title: RequiredLine
     order_index: Position
@@ -116,7 +116,7 @@ class LevelChange(Input):
 
 
 class LessonCreate(Input):
-    """A new lesson; without `level_id` it goes into the course's first level. Mux's ids come from its webhook alone."""
+    """A new lesson; without `level_id` it is added to the course's first level. Mux ids are accepted and ignored."""
 
     title: RequiredLine
     order_index: Position
@@ -135,7 +135,7 @@ class LessonCreate(Input):
 
 
 class LessonChange(Input):
-    """Changes to a lesson; absent means unchanged, `delete_video` clears the video."""
+    """Changes to a lesson; absent means unchanged, `delete_video` removes the video. Mux ids are ignored."""
 
     title: RequiredLine | UnsetType = UNSET
     order_index: Position | UnsetType = UNSET
@@ -155,7 +155,7 @@ class LessonChange(Input):
 
 
 class LessonPlace(Input):
-    """Where a lesson stands in its course."""
+    """The place of a lesson in its course."""
 
     lesson_id: UUID
     level_id: UUID
@@ -190,11 +190,10 @@ class LevelOut(Output):
     order_index: int
 
 
-class LessonOut(Output):
-    """A lesson, whole; without `duration_minutes` of its own it shows those of its Mux video of `duration_seconds`."""
+class LessonFields(Output):
+    """The fields that every response about a lesson has, named as the columns of the table."""
 
     id: UUID
-    world_id: UUID
     level_id: UUID
     title: str
     description: str | None
@@ -209,7 +208,16 @@ class LessonOut(Output):
     content_json: LessonContent | None
     mux_playback_id: str | None
     mux_asset_id: str | None
+
+
+class LessonOut(LessonFields):
+    """A lesson as an admin sees it; without `duration_minutes` of its own, it has those of its Mux video."""
+
+    world_id: UUID
     duration_seconds: float | None
+
+    def __post_init__(self) -> None:
+        self.duration_minutes = minutes_of(self.duration_minutes, self.duration_seconds)
 
 
 class LevelDetails(LevelOut, kw_only=True):

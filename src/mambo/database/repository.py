@@ -1,6 +1,6 @@
 """The bases of all repositories: `Repository` in the unit of work, `ReadRepository` for pages that are only read."""
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -10,7 +10,6 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.database.base import ModelT
-from mambo.database.pool import Pool
 from mambo.database.statements import Statement
 from mambo.errors import NotFound
 
@@ -68,35 +67,62 @@ class Repository(SQLAlchemyAsyncRepository[ModelT]):
 class Query(Statement, Generic[RowT]):
     """A SELECT for a `ReadRepository`, whose columns are the fields of the struct `row`.
 
-    It is compiled once, so declare it at module level.
+    It is compiled once, so declare it at module level. Fields that have a default need no column.
 
     Raises:
-        TypeError: a column has no field, or a field no column.
+        TypeError: a column has no field, or a required field no column.
 
     """
 
     def __init__(self, select: sa.Select[*tuple[Any, ...]], row: type[RowT]) -> None:
         super().__init__(select)
         self.row = row
-        columns, fields = set(select.selected_columns.keys()), set(row.__struct_fields__)
-        if columns != fields:
-            raise TypeError(f"{row.__name__} and its query differ in {', '.join(sorted(columns ^ fields))}.")
+        columns, fields = set(select.selected_columns.keys()), msgspec.structs.fields(row)
+        wrong = columns.difference(field.name for field in fields) | {f.name for f in fields if f.required} - columns
+        if wrong:
+            raise TypeError(f"{row.__name__} and its query differ in {', '.join(sorted(wrong))}.")
+
+
+class Reader(Protocol):
+    """Runs compiled statements: a `Pool`, or a `SessionReader`."""
+
+    async def fetch_all(self, statement: Statement, **values: Any) -> Any:
+        """Return all rows."""
+
+    async def fetch_one(self, statement: Statement, **values: Any) -> Any:
+        """Return the first row, or None."""
+
+
+class SessionReader:
+    """Runs compiled statements in the transaction of a session, so that they see what it has written."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def fetch_all(self, statement: Statement, **values: Any) -> Any:
+        await self._session.flush()
+        connection = await self._session.connection()
+        return (await connection.exec_driver_sql(statement.sql, tuple(statement.arguments(values)))).mappings().all()
+
+    async def fetch_one(self, statement: Statement, **values: Any) -> Any:
+        rows = await self.fetch_all(statement, **values)
+        return rows[0] if rows else None
 
 
 class ReadRepository:
-    """Reads rows as structs, each page with one statement on the pool and without a transaction."""
+    """Reads rows as structs: a page with one statement on the pool, without a transaction."""
 
     label: ClassVar[str] = "row"
     """What a row is called in the sentence "There is no such ...\""""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def _all(self, query: Query[RowT], **values: Any) -> list[RowT]:
-        return [msgspec.convert(dict(row), query.row) for row in await self._pool.fetch_all(query, **values)]
+        return [msgspec.convert(dict(row), query.row) for row in await self._reader.fetch_all(query, **values)]
 
     async def _one(self, query: Query[RowT], **values: Any) -> RowT | None:
-        row = await self._pool.fetch_one(query, **values)
+        row = await self._reader.fetch_one(query, **values)
         return None if row is None else msgspec.convert(dict(row), query.row)
 
     async def _required(self, query: Query[RowT], **values: Any) -> RowT:

@@ -10,8 +10,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.auth.passwords import HASHER
+from mambo.courses.repository import WorldRepository
 from mambo.courses.schemas import CourseCreate, LessonCreate, LevelCreate
-from mambo.courses.service import CourseService
+from mambo.courses.service import CourseService, provide_course_service
 from mambo.database.session import create_engine
 from mambo.users.models import User
 from mambo.users.repository import UserRepository
@@ -70,10 +71,10 @@ async def store(database_url: str, admin: Admin, courses: list[DemoCourse], *, s
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
             await store_admin(UserRepository(session), admin, set_password=set_password)
-            builder = CourseService(session)
-            if courses and not await builder.list_courses():
+            if courses and not await WorldRepository(session).exists():
+                service = provide_course_service(session, None)
                 for course in courses:
-                    await load(builder, course)
+                    await load(service, course)
     finally:
         await engine.dispose()
 
@@ -98,10 +99,10 @@ def demo_courses() -> list[DemoCourse]:
     return [msgspec.toml.decode(file.read_bytes(), type=DemoCourse) for file in sorted(files, key=lambda f: f.name)]
 
 
-async def load(builder: CourseService, course: DemoCourse) -> None:
-    world = await builder.create_course(as_struct(course, CourseCreate))
+async def load(service: CourseService, course: DemoCourse) -> None:
+    world = await service.create_course(as_struct(course, CourseCreate))
     for level in course.levels:
-        stored = await builder.create_level(world.id, as_struct(level, LevelCreate))
+        stored = await service.create_level(world.id, as_struct(level, LevelCreate))
         for lesson in level.lessons:
             lesson.level_id = stored.id
-            await builder.create_lesson(world.id, lesson)
+            await service.create_lesson(world.id, lesson)

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from mambo.adapters.mux_events import MuxEvent, read_event
 from mambo.adapters.video import VideoHost
 from mambo.courses.models import Lesson
-from mambo.courses.repository import LessonRepository, WorldRepository
+from mambo.courses.repository import LessonRepository
 from mambo.database.session import Transactions
 from mambo.deletions.models import DeletionKind
 from mambo.deletions.repository import DeletionRepository
@@ -53,7 +53,7 @@ class VideoService:
 
         async def require(session: AsyncSession) -> None:
             if data.lesson_id is not None:
-                await WorldRepository(session).lock_that_of(Lesson, data.lesson_id)
+                await LessonRepository(session).lock_course(data.lesson_id)
                 await require_lesson(session, data.lesson_id)
 
         upload = VideoUpload(lesson_id=data.lesson_id, created_by=user_id, filename=data.filename)

@@ -1,0 +1,44 @@
+"""Access to courses."""
+
+from uuid import UUID
+
+import pytest
+
+from mambo.access.rules import Access, access_to
+from mambo.web.principal import Principal, Role
+
+
+def someone(role: Role, *, is_subscribed: bool = False) -> Principal:
+    return Principal(UUID(int=1), UUID(int=2), role, is_subscribed, "UTC")
+
+
+VISITORS = {
+    "anonymous": None,
+    "learner": someone(Role.USER),
+    "subscriber": someone(Role.USER, is_subscribed=True),
+    "instructor": someone(Role.INSTRUCTOR),
+    "admin": someone(Role.ADMIN),
+}
+OPEN, LOCKED, HIDDEN = Access.OPEN, Access.LOCKED, Access.HIDDEN
+COURSES = ((True, True), (True, False), (False, True), (False, False))  # is it published, is it free
+ACCESS = {
+    "anonymous": (OPEN, LOCKED, HIDDEN, HIDDEN),
+    "learner": (OPEN, LOCKED, HIDDEN, HIDDEN),
+    "subscriber": (OPEN, OPEN, HIDDEN, HIDDEN),
+    "instructor": (OPEN, OPEN, OPEN, OPEN),
+    "admin": (OPEN, OPEN, OPEN, OPEN),
+}
+
+
+@pytest.mark.parametrize(
+    ("visitor", "is_published", "is_free", "access"),
+    [
+        (visitor, *course, access)
+        for visitor, accesses in ACCESS.items()
+        for course, access in zip(COURSES, accesses, strict=True)
+    ],
+)
+def test_access_follows_from_the_visitor_and_the_course(
+    visitor: str, access: Access, *, is_published: bool, is_free: bool
+) -> None:
+    assert access_to(VISITORS[visitor], is_published=is_published, is_free=is_free) is access
