@@ -1,157 +1,138 @@
-"""`mambo users`: accounts, made and changed by whoever runs the service."""
+"""`mambo users`: what its commands do with accounts, and what they read and print."""
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
+import asyncpg
 import click
 import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.accounts.repository import AccountRepository, AccountRow
-from mambo.auth.passwords import HASHER, require_good_password
-from mambo.auth.repository import SessionRepository
+from mambo.accounts.repository import AccountReadRepository
+from mambo.accounts.schemas import Account, AccountChange
+from mambo.accounts.service import AccountService, create_account_service
+from mambo.auth.passwords import Passwords
 from mambo.auth.schemas import NewPassword, Registration
 from mambo.cli import services
 from mambo.clock import utc_now
 from mambo.database.errors import translate_database_error
-from mambo.database.session import create_engine
-from mambo.errors import Conflict, MamboError, NotFound
-from mambo.users.models import User
-from mambo.users.repository import UserRepository, has_email
-from mambo.users.rules import normalize_email, require_email
+from mambo.database.pool import Pool
+from mambo.database.session import Transactions, create_engine
+from mambo.errors import MamboError
 from mambo.web import error_handlers
 from mambo.web.principal import Role
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class PasswordOnly(Struct):
-    """A new password, held to the API's rule."""
+    """A new password, with the constraints of the API."""
 
     password: NewPassword
 
 
-class Registry:
-    """The accounts of a school, in one transaction; each change answers the sentence that says what was done."""
-
-    def __init__(self, session: AsyncSession, now: datetime) -> None:
-        self.users = UserRepository(session)
-        self.people = AccountRepository(session)
-        self.sessions = SessionRepository(session)
-        self.now = now
-
-    async def create(self, email: str, first_name: str, last_name: str, role: str, password: str) -> str:
-        """Make an account under the rules of registering.
-
-        Raises:
-            Conflict: the e-mail has an account.
-            Invalid: a value is not accepted.
-
-        """
-        given = {"email": email, "first_name": first_name, "last_name": last_name, "password": password}
-        data = msgspec.convert(given, Registration)
-        address = require_email("email", data.email)
-        user = User(
-            email=address,
-            first_name=data.first_name.strip(),
-            last_name=data.last_name.strip(),
-            role=Role(role),
-            password_hash=hash_good(data.password, address),
-        )
-        await self.users.add_account(user, timezone="UTC", level_tag=None)
-        return f"{address} can sign in, with the role {role}."
-
-    async def find(self, search: str | None, role: str | None, limit: int) -> Sequence[AccountRow]:
-        return await self.people.find_people(self.now, search, Role(role) if role else None, limit=limit)
-
-    async def set_role(self, email: str, role: str) -> str:
-        user = await self._get(email)
-        if role != Role.ADMIN:
-            await self._keep_an_admin(user)
-        user.role = Role(role)
-        return f"{user.email} has the role {role}."
-
-    async def set_password(self, email: str, password: str) -> str:
-        password = msgspec.convert({"password": password}, PasswordOnly).password
-        password_hash = hash_good(password, normalize_email(email))
-        user = await self._get(email)
-        user.password_hash = password_hash
-        await self._sign_out(user)
-        return f"{user.email} has a new password, and is signed out everywhere."
-
-    async def disable(self, email: str) -> str:
-        user = await self._get(email)
-        await self._keep_an_admin(user)
-        user.is_active = False
-        await self._sign_out(user)
-        return f"{user.email} is disabled, and signed out everywhere."
-
-    async def enable(self, email: str) -> str:
-        user = await self._get(email)
-        user.is_active = True
-        return f"{user.email} is enabled."
-
-    async def _get(self, email: str) -> User:
-        user = await self.users.get_one_or_none(has_email(normalize_email(email)))
-        if user is None:
-            raise NotFound(f"account: {email}")
-        return user
-
-    async def _keep_an_admin(self, user: User) -> None:
-        if await self.users.lock_active_admins() == {user.id}:
-            raise Conflict(f"{user.email} is the only active admin: make someone else an admin first.")
-
-    async def _sign_out(self, user: User) -> None:
-        """End the person's sessions, after the change: a sign-in that was quicker is waited for, and ended too."""
-        await self.users.session.flush()
-        await self.sessions.end_all(user.id, self.now)
+async def create(
+    accounts: AccountService, email: str, first_name: str, last_name: str, role: str, password: str
+) -> str:
+    values = {"email": email, "first_name": first_name, "last_name": last_name, "password": password}
+    account = await accounts.create(msgspec.convert(values, Registration), Role(role))
+    return f"{account.email} can sign in, with the role {account.role}."
 
 
-def run(data_dir: Path, work: Callable[[Registry], Awaitable[T]]) -> T:
-    """Do the work on the database of DATABASE_URL, or on the embedded one, all of it or nothing.
+async def set_role(accounts: AccountService, email: str, role: str) -> str:
+    account = await accounts.change((await accounts.find(email)).id, AccountChange(role=Role(role)))
+    return f"{account.email} has the role {account.role}."
+
+
+async def set_password(accounts: AccountService, email: str, password: str) -> str:
+    password = msgspec.convert({"password": password}, PasswordOnly).password
+    account = await accounts.set_password(email, password)
+    return f"{account.email} has a new password, and is signed out everywhere."
+
+
+async def disable(accounts: AccountService, email: str) -> str:
+    account = await accounts.change((await accounts.find(email)).id, AccountChange(is_active=False))
+    return f"{account.email} is disabled, and signed out everywhere."
+
+
+async def enable(accounts: AccountService, email: str) -> str:
+    account = await accounts.change((await accounts.find(email)).id, AccountChange(is_active=True))
+    return f"{account.email} is enabled."
+
+
+def run(
+    data_dir: Path,
+    command: Callable[Concatenate[AccountService, P], Awaitable[T]],
+    *arguments: P.args,
+    **options: P.kwargs,
+) -> T:
+    """Run a command in one transaction on the database of DATABASE_URL, or on the embedded one.
 
     Raises:
-        ClickException: it failed, and why in a sentence.
+        ClickException: it failed; the message is a sentence.
 
     """
-    with services.database(data_dir) as url:
+
+    async def work(url: str) -> T:
+        engine = create_engine(url, pool_size=1)
         try:
-            return asyncio.run(in_transaction(url, work))
-        except (MamboError, msgspec.ValidationError, DBAPIError) as error:
-            known = (
-                translate_database_error(error)
-                if isinstance(error, DBAPIError)
-                else error_handlers.translate_exception(error, {})
-            )
-            if known is None:
-                raise
-            raise click.ClickException(sentence(known)) from None
+            with closing(Passwords()) as passwords:
+                async with Transactions(engine).begin() as session:
+                    accounts = create_account_service(
+                        session,
+                        image_storage=None,
+                        passwords=passwords,
+                        forget_principal=lambda _: None,  # servers notice within a second
+                        now=utc_now(),
+                    )
+                    return await command(accounts, *arguments, **options)
+        finally:
+            await engine.dispose()
+
+    with services.database(data_dir) as url, reported_errors():
+        return asyncio.run(work(url))
 
 
-async def in_transaction(url: str, work: Callable[[Registry], Awaitable[T]]) -> T:
-    engine = create_engine(url, pool_size=1)
+def find(data_dir: Path, search: str | None, role: str | None, limit: int) -> Sequence[Account]:
+    """Return accounts of the same database, the newest first.
+
+    Raises:
+        ClickException: it failed; the message is a sentence.
+
+    """
+
+    async def work(url: str) -> Sequence[Account]:
+        async with Pool(url, size=1).opened() as pool:
+            accounts = AccountReadRepository(pool)
+            return await accounts.get_list(search, Role(role) if role else None, utc_now(), limit=limit)
+
+    with services.database(data_dir) as url, reported_errors():
+        return asyncio.run(work(url))
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn errors that an API client would be told about into a ClickException."""
     try:
-        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
-            return await work(Registry(session, utc_now()))
-    finally:
-        await engine.dispose()
-
-
-def hash_good(password: str, email: str) -> str:
-    require_good_password("password", password, email)
-    return HASHER.hash(password)
+        yield
+    except (MamboError, msgspec.ValidationError, DBAPIError, asyncpg.PostgresError) as error:
+        is_database_error = isinstance(error, (DBAPIError, asyncpg.PostgresError))
+        known = translate_database_error(error) if is_database_error else error_handlers.translate_exception(error, {})
+        if known is None:
+            raise
+        raise click.ClickException(sentence(known)) from None
 
 
 def sentence(error: MamboError) -> str:
-    """The error's detail, with a field called as the command calls it."""
+    """Return the error's detail, with the command's name of a field."""
     if not error.errors:
         return error.detail
     [problem, *_] = error.errors
@@ -160,7 +141,7 @@ def sentence(error: MamboError) -> str:
 
 
 def read_password(*, from_stdin: bool) -> str:
-    """The line on standard input, or what is typed twice at a prompt that does not show it.
+    """Return the line on standard input, or what is typed twice at a prompt that does not show it.
 
     Raises:
         ClickException: there is neither.
@@ -179,14 +160,14 @@ def read_password(*, from_stdin: bool) -> str:
     return password
 
 
-def show(people: Sequence[AccountRow], limit: int) -> None:
-    """Print a line for each of the first `limit` people, and whether there are more."""
+def show(accounts: Sequence[Account], limit: int) -> None:
+    """Print a line for each of the first `limit` accounts, and whether there are more."""
     table = Table("E-mail", "Name", "Role", "State", "Since", box=None, pad_edge=False)
-    for person in people[:limit]:
-        state = "active" if person.is_active else "disabled"
-        name = f"{person.first_name} {person.last_name}"
-        table.add_row(person.email, name, person.role, state, f"{person.created_at:%Y-%m-%d}")
-    # Wide, so that a line stays one line where it is read by a program.
+    for account in accounts[:limit]:
+        state = "active" if account.is_active else "disabled"
+        name = f"{account.first_name} {account.last_name}"
+        table.add_row(account.email, name, account.role, state, f"{account.created_at:%Y-%m-%d}")
+    # Wide, so that a program can read it line by line.
     Console(width=1000, markup=False, emoji=False, highlight=False).print(table)
-    if len(people) > limit:
+    if len(accounts) > limit:
         click.echo("There are more: --limit shows them, --search narrows the list.", err=True)

@@ -16,7 +16,7 @@ from litestar import Litestar
 
 from conftest import counted
 from factories import School
-from mambo.auth.passwords import HASHER, WAITING, Checked, Passwords, common_passwords, require_good_password
+from mambo.auth.passwords import HASHER, MAX_WAITING, PasswordCheck, Passwords, common_passwords, require_good_password
 from mambo.errors import Invalid, Unavailable
 from mambo.users.models import User
 
@@ -36,8 +36,8 @@ def passwords() -> Iterator[Passwords]:
 
 async def in_turn(passwords: Passwords, work: Callable[[], T]) -> T:
     """Have the thread do something that the test can watch."""
-    with passwords.place() as place:
-        return await place.in_turn(work)
+    with passwords.slot() as slot:
+        return await slot.run(work)
 
 
 @asynccontextmanager
@@ -59,10 +59,10 @@ async def at_work(passwords: Passwords) -> AsyncIterator[asyncio.Task[None]]:
 
 
 @asynccontextmanager
-async def full(passwords: Passwords) -> AsyncIterator[list[asyncio.Task[Checked]]]:
+async def full(passwords: Passwords) -> AsyncIterator[list[asyncio.Task[PasswordCheck]]]:
     """Keep the thread at work and every place taken; yields those that wait, who are all served in the end."""
     async with at_work(passwords):
-        asking = [asyncio.create_task(passwords.check(HASH, PASSWORD)) for _ in range(WAITING + 1)]
+        asking = [asyncio.create_task(passwords.check(HASH, PASSWORD)) for _ in range(MAX_WAITING + 1)]
         [refused], waiting = await asyncio.wait(asking, timeout=0)
         assert isinstance(refused.exception(), Unavailable)
         yield [task for task in asking if task in waiting]
@@ -109,7 +109,7 @@ async def test_one_more_than_can_wait_is_told_to_come_back_in_a_second(passwords
 
     assert (refused.value.status, refused.value.problem_code) == (503, "busy")
     assert refused.value.headers == {"Retry-After": "1"}
-    assert [task.result() for task in waiting] == [Checked(is_right=True)] * WAITING
+    assert [task.result() for task in waiting] == [PasswordCheck(is_right=True)] * MAX_WAITING
 
 
 async def test_there_is_room_again_once_the_waiting_are_served(passwords: Passwords) -> None:
@@ -117,12 +117,12 @@ async def test_there_is_room_again_once_the_waiting_are_served(passwords: Passwo
         pass
 
     async with full(passwords) as waiting:
-        assert len(waiting) == WAITING
+        assert len(waiting) == MAX_WAITING
 
 
 async def test_whoever_leaves_gives_up_their_place(passwords: Passwords) -> None:
     async with full(passwords) as waiting:
-        gone = waiting[WAITING // 2]
+        gone = waiting[MAX_WAITING // 2]
         gone.cancel()
         await asyncio.wait([gone])
 
@@ -140,11 +140,11 @@ async def test_whoever_leaves_while_the_thread_works_for_them_keeps_it_busy(pass
         working.cancel()
         await asyncio.wait([working])
 
-        asking = [asyncio.create_task(passwords.check(HASH, PASSWORD)) for _ in range(WAITING + 1)]
+        asking = [asyncio.create_task(passwords.check(HASH, PASSWORD)) for _ in range(MAX_WAITING + 1)]
         refused, waiting = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.wait(waiting)
 
-    assert (len(refused), len(waiting)) == (1, WAITING)
+    assert (len(refused), len(waiting)) == (1, MAX_WAITING)
 
 
 async def test_whoever_waits_too_long_is_told_to_come_back_and_gives_up_their_place() -> None:
@@ -152,11 +152,11 @@ async def test_whoever_waits_too_long_is_told_to_come_back_and_gives_up_their_pl
     hurried = Passwords(wait_seconds=0)
 
     async with at_work(hurried):
-        refusals = await asyncio.gather(*(hurried.hash(PASSWORD) for _ in range(WAITING)), return_exceptions=True)
-        again = await asyncio.gather(*(hurried.hash(PASSWORD) for _ in range(WAITING)), return_exceptions=True)
+        refusals = await asyncio.gather(*(hurried.hash(PASSWORD) for _ in range(MAX_WAITING)), return_exceptions=True)
+        again = await asyncio.gather(*(hurried.hash(PASSWORD) for _ in range(MAX_WAITING)), return_exceptions=True)
     hurried.close()
 
-    assert [getattr(error, "problem_code", None) for error in (*refusals, *again)] == ["busy"] * 2 * WAITING
+    assert [getattr(error, "problem_code", None) for error in (*refusals, *again)] == ["busy"] * 2 * MAX_WAITING
 
 
 async def test_a_sign_in_that_finds_no_room_is_answered_503(
@@ -249,7 +249,7 @@ async def test_an_unknown_or_disabled_account_costs_what_a_wrong_password_costs(
 
 async def test_nobody_has_a_password(passwords: Passwords) -> None:
     """Not even the one that is hashed for an unknown account."""
-    assert await passwords.check(None, "nobody's password") == Checked(is_right=False)
+    assert await passwords.check(None, "nobody's password") == PasswordCheck(is_right=False)
 
 
 # Older hashes
@@ -273,12 +273,12 @@ async def test_a_right_password_renews_a_hash_of_another_cost(passwords: Passwor
     assert checked.is_right
     assert checked.new_hash is not None
     assert not HASHER.check_needs_rehash(checked.new_hash)
-    assert await passwords.check(checked.new_hash, PASSWORD) == Checked(is_right=True)
+    assert await passwords.check(checked.new_hash, PASSWORD) == PasswordCheck(is_right=True)
 
 
 @pytest.mark.parametrize("stored", OLDER.values(), ids=OLDER)
 async def test_a_wrong_password_renews_nothing(passwords: Passwords, stored: str) -> None:
-    assert await passwords.check(stored, "back on six") == Checked(is_right=False)
+    assert await passwords.check(stored, "back on six") == PasswordCheck(is_right=False)
 
 
 # crypt_blowfish's and jBCrypt's vectors
@@ -338,7 +338,7 @@ async def test_a_long_password_of_the_older_service_is_read_as_it_was_and_counts
     ],
 )
 async def test_what_is_not_a_hash_is_nobodys_password(passwords: Passwords, stored: str) -> None:
-    assert await passwords.check(stored, PASSWORD) == Checked(is_right=False)
+    assert await passwords.check(stored, PASSWORD) == PasswordCheck(is_right=False)
 
 
 @pytest.mark.parametrize("stored", [OLDER["bcrypt 2b"], OLDER["less memory"]], ids=["bcrypt", "argon2"])

@@ -19,7 +19,8 @@ from factories import Caller, School
 from mambo.app import create_app
 from mambo.auth.models import AuthSession
 from mambo.auth.passwords import HASHER
-from mambo.auth.repository import MOST_SESSIONS, SessionRepository
+from mambo.auth.repository import SessionRepository
+from mambo.auth.rules import MAX_SESSIONS
 from mambo.settings import Settings
 from mambo.users.models import User
 
@@ -85,13 +86,13 @@ async def test_the_eleventh_sign_in_ends_the_session_that_was_not_seen_for_longe
     ana: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
     tokens = [ana]
-    for _ in range(MOST_SESSIONS):
+    for _ in range(MAX_SESSIONS):
         clock.turn(timedelta(minutes=1))
         tokens.append(await sign_in(client))
 
     statuses = [await status_of(client, token) for token in tokens]
 
-    assert statuses == [401] + [200] * MOST_SESSIONS
+    assert statuses == [401] + [200] * MAX_SESSIONS
 
 
 # Ending them

@@ -40,9 +40,7 @@ def create(
     from mambo import administering
 
     password = administering.read_password(from_stdin=password_stdin)
-    click.echo(
-        administering.run(data_dir, lambda registry: registry.create(email, first_name, last_name, role, password))
-    )
+    click.echo(administering.run(data_dir, administering.create, email, first_name, last_name, role, password))
 
 
 @users.command("list")
@@ -54,7 +52,7 @@ def list_accounts(role: str | None, search: str | None, limit: int, data_dir: Pa
     """List accounts, the newest first."""
     from mambo import administering
 
-    administering.show(administering.run(data_dir, lambda registry: registry.find(search, role, limit + 1)), limit)
+    administering.show(administering.find(data_dir, search, role, limit + 1), limit)
 
 
 @users.command()
@@ -65,7 +63,7 @@ def set_role(email: str, role: str, data_dir: Path) -> None:
     """Give the account of EMAIL another role; the last active admin stays one."""
     from mambo import administering
 
-    click.echo(administering.run(data_dir, lambda registry: registry.set_role(email, role)))
+    click.echo(administering.run(data_dir, administering.set_role, email, role))
 
 
 @users.command()
@@ -77,7 +75,7 @@ def set_password(email: str, password_stdin: bool, data_dir: Path) -> None:  # n
     from mambo import administering
 
     password = administering.read_password(from_stdin=password_stdin)
-    click.echo(administering.run(data_dir, lambda registry: registry.set_password(email, password)))
+    click.echo(administering.run(data_dir, administering.set_password, email, password))
 
 
 @users.command()
@@ -87,7 +85,7 @@ def disable(email: str, data_dir: Path) -> None:
     """Lock the account of EMAIL and sign it out everywhere; the last active admin stays."""
     from mambo import administering
 
-    click.echo(administering.run(data_dir, lambda registry: registry.disable(email)))
+    click.echo(administering.run(data_dir, administering.disable, email))
 
 
 @users.command()
@@ -97,4 +95,4 @@ def enable(email: str, data_dir: Path) -> None:
     """Unlock the account of EMAIL: it can sign in again."""
     from mambo import administering
 
-    click.echo(administering.run(data_dir, lambda registry: registry.enable(email)))
+    click.echo(administering.run(data_dir, administering.enable, email))

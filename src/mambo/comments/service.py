@@ -13,7 +13,7 @@ from mambo.comments.repository import CommentRepository, Thread
 from mambo.comments.schemas import Author, CommentCreate, CommentView, ReplyView
 from mambo.courses.repository import LessonRepository
 from mambo.errors import Conflict, NotAllowed, NotFound
-from mambo.users.models import public_name
+from mambo.users.rules import public_name
 from mambo.web.principal import Principal
 from mambo.web.schemas import Page
 

@@ -12,7 +12,7 @@ from mambo.game.repository import LeaderboardRepository, LedgerRepository, provi
 from mambo.game.rules import week_of
 from mambo.game.schemas import Leader, Rules, StreakView, XpRow
 from mambo.game.service import GameService, provide_game_service, published_rules
-from mambo.users.models import public_name
+from mambo.users.rules import public_name
 from mambo.web.guards import open_to_anyone, requires_user
 from mambo.web.principal import Principal
 from mambo.web.responses import BytesResponse, conditional_response, etag_response_spec

@@ -1,4 +1,4 @@
-"""What an e-mail address is: the form that is stored and compared, and which addresses may register."""
+"""Rules about people as pure functions: their e-mail address, and the name that others see."""
 
 import unicodedata
 
@@ -33,3 +33,8 @@ def require_email(field: str, text: str) -> str:
     except EmailNotValidError as error:
         raise Invalid.field(field, f"cannot be used: {str(error).rstrip('.')}", "wrong_format") from None
     return normalize_email(text)
+
+
+def public_name(first_name: str, last_name: str) -> str:
+    """Return the name that other people see: first name and last initial, as in "Ana R."."""
+    return f"{first_name} {last_name[:1]}."
