@@ -8,6 +8,7 @@ from uuid import UUID
 
 import httpx
 import sqlalchemy as sa
+from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from mambo.auth.models import AuthSession
@@ -45,6 +46,13 @@ class Caller:
 
     async def delete(self, path: str, **kwargs: Any) -> httpx.Response:
         return await self.request("DELETE", path, **kwargs)
+
+
+def calling(app: Litestar, caller: Caller) -> Caller:
+    """Return the same person as a caller of another worker."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    client = httpx.AsyncClient(transport=transport, base_url="http://test")
+    return Caller(client, caller.user_id, caller.email, caller.token)
 
 
 class School:

@@ -48,7 +48,7 @@ async def create(
 
 
 async def set_role(accounts: AccountService, email: str, role: str) -> str:
-    account = await accounts.change((await accounts.find(email)).id, AccountChange(role=Role(role)))
+    account = await accounts.change(await accounts.find(email), AccountChange(role=Role(role)))
     return f"{account.email} has the role {account.role}."
 
 
@@ -59,12 +59,12 @@ async def set_password(accounts: AccountService, email: str, password: str) -> s
 
 
 async def disable(accounts: AccountService, email: str) -> str:
-    account = await accounts.change((await accounts.find(email)).id, AccountChange(is_active=False))
+    account = await accounts.change(await accounts.find(email), AccountChange(is_active=False))
     return f"{account.email} is disabled, and signed out everywhere."
 
 
 async def enable(accounts: AccountService, email: str) -> str:
-    account = await accounts.change((await accounts.find(email)).id, AccountChange(is_active=True))
+    account = await accounts.change(await accounts.find(email), AccountChange(is_active=True))
     return f"{account.email} is enabled."
 
 

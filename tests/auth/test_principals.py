@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 from asgi_lifespan import LifespanManager
@@ -13,7 +12,7 @@ from litestar import Litestar
 from msgspec.structs import replace
 
 from conftest import TurnableClock, counted
-from factories import Caller, School
+from factories import School, calling
 from mambo.app import create_app
 from mambo.auth.models import AuthSession
 from mambo.auth.repository import SessionRepository
@@ -26,13 +25,6 @@ async def caching_app(settings: Settings, clock: TurnableClock, school: School) 
     app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=3600)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
-
-
-def calling(app: Litestar, caller: Caller) -> Caller:
-    """Return the same person as a caller of another worker."""
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
-    client = httpx.AsyncClient(transport=transport, base_url="http://test")
-    return Caller(client, caller.user_id, caller.email, caller.token)
 
 
 async def test_the_principal_of_a_session_is_read_once(school: School, caching_app: Litestar) -> None:

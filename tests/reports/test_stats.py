@@ -7,9 +7,8 @@ import pytest
 import sqlalchemy as sa
 from asgi_lifespan import LifespanManager
 
-from auth.test_sessions import calling
 from conftest import TurnableClock
-from factories import School
+from factories import School, calling
 from mambo.app import create_app
 from mambo.courses.models import World
 from mambo.game.models import XpEvent

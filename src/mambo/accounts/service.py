@@ -21,7 +21,6 @@ from mambo.auth.service import create_user
 from mambo.entitlements.repository import SubscriptionRepository
 from mambo.errors import Conflict, NotFound
 from mambo.game.rules import may_change_timezone
-from mambo.users.models import User
 from mambo.users.repository import ProfileRepository
 from mambo.users.rules import normalize_email
 from mambo.web.principal import Role
@@ -61,8 +60,8 @@ class AccountService:
         await self.accounts.add_account(user, timezone=data.timezone or "UTC", level_tag=data.current_level_tag)
         return await self._get(user.id)
 
-    async def find(self, email: str) -> User:
-        """Return the account with this e-mail address, however it is written.
+    async def find(self, email: str) -> UUID:
+        """Return the id of the account with this e-mail address, in any spelling.
 
         Raises:
             NotFound: there is none.
@@ -71,7 +70,7 @@ class AccountService:
         user = await self.accounts.find_by_email(normalize_email(email))
         if user is None:
             raise NotFound(f"account: {email}")
-        return user
+        return user.id
 
     async def change_own(self, user_id: UUID, data: ProfileChange) -> Profile:
         """Change a person's own account.
@@ -129,12 +128,12 @@ class AccountService:
         """
         require_good_password("password", password, normalize_email(email))
         password_hash = await self.passwords.hash(password)
-        user = await self.find(email)
+        user_id = await self.find(email)
         # As in `change`: the account first, then its sessions.
-        await self.accounts.change(user.id, {"password_hash": password_hash})
-        await self.sessions.end_all(user.id, self.now)
-        self.forget_principal(user.id)
-        return await self._get(user.id)
+        await self.accounts.change(user_id, {"password_hash": password_hash})
+        await self.sessions.end_all(user_id, self.now)
+        self.forget_principal(user_id)
+        return await self._get(user_id)
 
     async def _get(self, user_id: UUID) -> Account:
         return (await self.accounts.get_row(user_id)).to_output(Account, self.now)

@@ -13,6 +13,7 @@ from litestar.params import FromPath, JSONBody
 
 from mambo.auth.emails import EmailNotifier
 from mambo.auth.recovery import RecoveryService, provide_recovery_service
+from mambo.auth.refresh import RefreshService, provide_refresh_service
 from mambo.auth.repository import LiveSessionRepository, provide_live_sessions
 from mambo.auth.schemas import (
     Credentials,
@@ -27,14 +28,7 @@ from mambo.auth.schemas import (
     Token,
     Verification,
 )
-from mambo.auth.service import (
-    RefreshService,
-    SessionService,
-    SignInService,
-    provide_refresh_service,
-    provide_session_service,
-    provide_sign_in_service,
-)
+from mambo.auth.service import SessionService, SignInService, provide_session_service, provide_sign_in_service
 from mambo.errors import WrongMediaType
 from mambo.limits.rules import FORGOT_ADDRESS, PASSWORD, REGISTER
 from mambo.web.guards import IGNORES_TOKEN, open_to_anyone, requires_user
@@ -84,8 +78,9 @@ class AuthController(Controller):
         emails: NamedDependency[EmailNotifier],
     ) -> Response[Token]:
         """Create an account and sign it in; a link to confirm the address is sent by e-mail."""
-        user, token = await sign_in.register(data)
-        return Response(token, background=BackgroundTask(emails.send_verification, user.id, user.email))
+        account = await sign_in.register(data)
+        verification = BackgroundTask(emails.send_verification, account.id, account.email)
+        return Response(account.token, background=verification)
 
     @post("/token", status_code=200, responses=raises(401, 429))
     async def create_token(self, request: Request[Any, Any, Any], sign_in: NamedDependency[SignInService]) -> Token:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 from mambo.auth.models import AuthSession, EmailToken, RefreshToken, TokenPurpose
 from mambo.auth.rules import MAX_SESSIONS, SESSION_IDLE, principal_end
 from mambo.auth.schemas import Session
+from mambo.auth.tokens import hash_of
 from mambo.database.pool import Pool
 from mambo.database.repository import Query, ReadRepository, Repository
 from mambo.database.statements import Statement, param
@@ -193,6 +194,10 @@ class RefreshTokenRepository(Repository[RefreshToken]):
 
     model_type = RefreshToken
     id_attribute = "hash"
+
+    async def store(self, token: str, session_id: UUID, expires_at: datetime) -> None:
+        """Store the hash of a new token."""
+        await self.add(RefreshToken(hash=hash_of(token), session_id=session_id, expires_at=expires_at, used_at=None))
 
     async def use(self, token_hash: bytes, now: datetime) -> UUID | None:
         """Mark a token as used and return its session's id; None when it is unknown, expired or used.

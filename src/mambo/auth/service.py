@@ -1,4 +1,4 @@
-"""Registration, sign-in, refresh, and the end of sessions."""
+"""Registration, sign-in, and the end of sessions."""
 
 from datetime import datetime
 from functools import partial
@@ -11,26 +11,25 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.auth.models import AuthSession, RefreshToken
+from mambo.auth.models import AuthSession
 from mambo.auth.passwords import HashingSlot, Passwords, require_good_password
 from mambo.auth.principals import ForgetPrincipal, PrincipalCache
-from mambo.auth.repository import RefreshTokenRepository, RefreshTokenState, SessionRepository
+from mambo.auth.repository import RefreshTokenRepository, SessionRepository
 from mambo.auth.rules import (
     SESSION_LIFETIME,
     device_name,
-    is_reuse,
     network_of,
     refresh_token_end,
     require_timezone,
 )
 from mambo.auth.schemas import Credentials, PasswordChange, Registration, Token
-from mambo.auth.tokens import SIGN_IN_AGAIN, Claims, TokenIssuer, hash_of
+from mambo.auth.tokens import Claims, TokenIssuer
 from mambo.database.pool import Pool
 from mambo.database.session import Transactions
 from mambo.errors import Conflict, Invalid, NotFound, NotSignedIn
 from mambo.game.models import ActivityReason
 from mambo.game.repository import ActivityRepository
-from mambo.limits.rules import REFRESH, SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_ALL
+from mambo.limits.rules import SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_ALL
 from mambo.limits.service import RateLimiter, address_of
 from mambo.users.models import User
 from mambo.users.repository import Credential, CredentialRepository, UserRepository
@@ -51,6 +50,14 @@ class Device(Struct, frozen=True):
     address: str
 
 
+class RegisteredAccount(Struct, frozen=True):
+    """A new account, and the tokens of its first session."""
+
+    id: UUID
+    email: str
+    token: Token
+
+
 class SignInService:
     """Opens sessions, in transactions of its own: none is open while a password is hashed."""
 
@@ -67,7 +74,7 @@ class SignInService:
         self.transactions, self.credentials, self.passwords = transactions, credentials, passwords
         self.tokens, self.limiter, self.device, self.now = tokens, limiter, device, now
 
-    async def register(self, data: Registration) -> tuple[User, Token]:
+    async def register(self, data: Registration) -> RegisteredAccount:
         """Create an account and sign it in.
 
         Raises:
@@ -80,7 +87,7 @@ class SignInService:
         async with self.transactions.begin() as session:
             users = UserRepository(session)
             await users.add_account(user, timezone=data.timezone or "UTC", level_tag=data.current_level_tag)
-            return user, await self._open_session(session, user.id)
+            return RegisteredAccount(user.id, user.email, await self._open_session(session, user.id))
 
     async def sign_in(self, credentials: Credentials) -> Token:
         """Sign in with an e-mail address and a password.
@@ -124,68 +131,10 @@ class SignInService:
         )
         await SessionRepository(session).add(row)
         refresh_token = self.tokens.refresh.first()
-        await RefreshTokenRepository(session).add(refresh_token_row(refresh_token, row.id, self.now, row.expires_at))
+        end = refresh_token_end(self.now, row.expires_at)
+        await RefreshTokenRepository(session).store(refresh_token, row.id, end)
         await ActivityRepository(session).record(user_id, ActivityReason.SIGN_IN, self.now)
         return self.tokens.issue(Claims(user_id, row.id), refresh_token, self.now, row.expires_at)
-
-
-class RefreshService:
-    """Exchanges refresh tokens, in transactions of its own: a reuse is refused, and still ends the session."""
-
-    def __init__(
-        self,
-        transactions: Transactions,
-        tokens: TokenIssuer,
-        principals: PrincipalCache,
-        limiter: RateLimiter,
-        now: datetime,
-    ) -> None:
-        self.transactions, self.tokens, self.principals = transactions, tokens, principals
-        self.limiter, self.now = limiter, now
-
-    async def refresh(self, token: str) -> Token:
-        """Return new tokens for a refresh token; a repeated request gets the same refresh token again.
-
-        A token that is used again too late, or after its child was used, was stolen: its session ends.
-
-        Raises:
-            NotSignedIn: the token is unknown, expired or was used, or its session has ended.
-            TooMany: the session was refreshed too often; the token can still be used.
-
-        """
-        child = self.tokens.refresh.child_of(token)
-        async with self.transactions.begin() as session:
-            session_id = await RefreshTokenRepository(session).use(hash_of(token), self.now)
-            if session_id is not None:
-                return await self._exchange(session, session_id, child)
-            state = await RefreshTokenRepository(session).get_state(hash_of(token), hash_of(child), self.now)
-        return await self._repeat(state, child)
-
-    async def _exchange(self, session: AsyncSession, session_id: UUID, child: str) -> Token:
-        live = await SessionRepository(session).record_use(session_id, self.now)
-        if live is None:
-            raise NotSignedIn(SIGN_IN_AGAIN)
-        await self.limiter.hit(REFRESH, str(session_id))
-        user_id, session_end = live
-        await RefreshTokenRepository(session).add(refresh_token_row(child, session_id, self.now, session_end))
-        return self.tokens.issue(Claims(user_id, session_id), child, self.now, session_end)
-
-    async def _repeat(self, state: RefreshTokenState | None, child: str) -> Token:
-        """Return the tokens of a lost response again, or end the session of a stolen token."""
-        if state is None or state.used_at is None or not state.is_session_live:
-            raise NotSignedIn(SIGN_IN_AGAIN)
-        if is_reuse(state.used_at, self.now, is_child_unused=state.is_child_unused):
-            await self._end_session(state)
-            raise NotSignedIn(SIGN_IN_AGAIN)
-        if state.is_child_unused is None:  # it was made with another secret key, and cannot be made again
-            raise NotSignedIn(SIGN_IN_AGAIN)
-        return self.tokens.issue(Claims(state.user_id, state.session_id), child, self.now, state.session_end)
-
-    async def _end_session(self, state: RefreshTokenState) -> None:
-        async with self.transactions.begin() as session:
-            self.principals.forget_after_commit(session, state.user_id)
-            await SessionRepository(session).end(state.session_id, self.now)
-        log.warning("auth.refresh_reuse", user_id=str(state.user_id), session_id=str(state.session_id))
 
 
 class SessionService:
@@ -261,11 +210,6 @@ async def create_user(data: Registration, passwords: Passwords, role: Role = Rol
     )
 
 
-def refresh_token_row(token: str, session_id: UUID, now: datetime, session_end: datetime) -> RefreshToken:
-    end = refresh_token_end(now, session_end)
-    return RefreshToken(hash=hash_of(token), session_id=session_id, expires_at=end, used_at=None)
-
-
 def device_of(request: Request[Any, Any, Any]) -> Device:
     host = request.client.host if request.client else ""
     return Device(device_name(request.headers.get("user-agent", "")), network_of(host), address_of(request))
@@ -282,16 +226,6 @@ def provide_sign_in_service(
 ) -> SignInService:
     credentials = CredentialRepository(pool)
     return SignInService(transactions, credentials, passwords, token_issuer, limiter, device_of(request), now)
-
-
-def provide_refresh_service(
-    transactions: NamedDependency[Transactions],
-    token_issuer: NamedDependency[TokenIssuer],
-    principals: NamedDependency[PrincipalCache],
-    limiter: NamedDependency[RateLimiter],
-    now: NamedDependency[datetime],
-) -> RefreshService:
-    return RefreshService(transactions, token_issuer, principals, limiter, now)
 
 
 def provide_session_service(
