@@ -120,7 +120,7 @@ def find(data_dir: Path, search: str | None, role: str | None, limit: int) -> Se
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """Turn errors that an API client would be told about into a ClickException."""
+    """Turn the errors that the API would report to a client into a ClickException."""
     try:
         yield
     except (MamboError, msgspec.ValidationError, DBAPIError, asyncpg.PostgresError) as error:

@@ -1,4 +1,4 @@
-"""Password hashing on a busy machine takes longer than a client should wait."""
+"""Fixtures of the tests of sign-in."""
 
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -11,6 +11,6 @@ from factories import School
 
 @pytest.fixture
 def school(school: School, app: Litestar) -> Iterator[School]:
-    """Return the school, while the app lets passwords wait a minute for the hashing thread."""
+    """Return the school, while passwords may wait a minute for the hashing thread, which is slow on a busy machine."""
     with patch.object(app.state.resources.passwords, "_wait_seconds", 60):
         yield school

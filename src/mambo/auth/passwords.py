@@ -91,7 +91,7 @@ class Passwords:
 
 
 class HashingSlot:
-    """A reserved place in the queue of the hashing thread, for one call."""
+    """A reservation of the hashing thread for one call."""
 
     def __init__(self, thread: ThreadPoolExecutor, dummy_hash: str, wait_seconds: float) -> None:
         self._thread, self._dummy_hash, self._wait_seconds = thread, dummy_hash, wait_seconds
