@@ -55,6 +55,13 @@ class Caller:
         return await self.request("DELETE", path, **kwargs)
 
 
+def calling(app: Litestar, caller: Caller) -> Caller:
+    """Return the same person as a caller of another worker."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    client = httpx.AsyncClient(transport=transport, base_url="http://test")
+    return Caller(client, caller.user_id, caller.email, caller.token)
+
+
 class School:
     """What a test arranges; `sessions` is for a look at the rows."""
 

@@ -15,7 +15,6 @@ from mambo.accounts.controller import ProfileController
 from mambo.auth.admin_controller import SessionAdminController
 from mambo.auth.controller import AuthController, SessionController
 from mambo.auth.middleware import AuthenticationMiddleware
-from mambo.auth.recovery_controller import RecoveryController, resend_verification
 from mambo.catalogue.controller import CatalogueController, LessonController
 from mambo.catalogue.middleware import CachedCatalogueMiddleware
 from mambo.clock import Clock, utc_now
@@ -83,8 +82,6 @@ def create_app(
             AuthController,
             SessionController,
             SessionAdminController,
-            RecoveryController,
-            resend_verification,
             ProfileController,
             CatalogueController,
             LessonController,

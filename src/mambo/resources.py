@@ -22,8 +22,8 @@ from mambo.adapters.video import MuxVideo, VideoHost
 from mambo.auth.emails import EmailNotifier
 from mambo.auth.passwords import Passwords
 from mambo.auth.principals import PrincipalCache
-from mambo.auth.service import TokenIssuer
-from mambo.auth.tokens import AccessTokens, RefreshTokens
+from mambo.auth.repository import PrincipalRepository
+from mambo.auth.tokens import AccessTokens, RefreshTokens, TokenIssuer
 from mambo.catalogue.repository import CatalogueRepository
 from mambo.catalogue.snapshot import Catalogue
 from mambo.clock import Clock
@@ -79,7 +79,7 @@ class Resources(Struct, frozen=True, kw_only=True):
             passwords=Passwords(),
             token_issuer=token_issuer,
             emails=EmailNotifier(transactions, create_mailer(settings, clock), settings.web_address, clock),
-            principals=PrincipalCache(pool, token_issuer.access, cache, seconds=memory_seconds),
+            principals=PrincipalCache(PrincipalRepository(pool), token_issuer.access, cache, seconds=memory_seconds),
             catalogue=Catalogue(CatalogueRepository(pool), seconds=memory_seconds),
             limiter=RateLimiter(
                 PostgresCounters(pool) if cache is None else RedisCounters(cache),

@@ -1,4 +1,4 @@
-"""Everyone's accounts, as an admin reads and changes them."""
+"""How admins list, read and change accounts."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from litestar import Litestar
 
-from conftest import TurnableClock
+from conftest import TurnableClock, counted
 from factories import Caller, School
 from mambo.entitlements.models import Subscription
 from mambo.game.models import ActivityDay
@@ -17,7 +18,7 @@ from mambo.web.principal import Role
 
 
 async def root(school: School) -> Caller:
-    """An admin whom no search for a dancer finds."""
+    """Return an admin whom no search below finds."""
     return await school.person(Role.ADMIN, first_name="Root", last_name="Root", email="root@school.test")
 
 
@@ -36,10 +37,10 @@ async def active_admins(school: School) -> int:
     return number
 
 
-# --- Listing ---
+# List
 
 
-async def test_people_are_listed_the_newest_first(school: School) -> None:
+async def test_accounts_are_listed_newest_first(school: School) -> None:
     admin = await school.admin()
     first, second, third = [await school.person() for _ in range(3)]
 
@@ -51,8 +52,8 @@ async def test_people_are_listed_the_newest_first(school: School) -> None:
     assert page["next_cursor"] is None
 
 
-async def test_a_listed_person_shows_all_of_their_account(school: School, clock: TurnableClock) -> None:
-    """And the same alone."""
+async def test_a_listed_account_has_all_fields(school: School, clock: TurnableClock) -> None:
+    """They are the same when it is read alone."""
     admin = await school.admin()
     ana = await dancer(school, "Ana", "Ruiz", "ana@example.com", xp=400, subscribed=True)
     await school.add(ActivityDay(user_id=ana.user_id, local_date=clock.now.date()))
@@ -103,8 +104,8 @@ async def test_a_listed_person_shows_all_of_their_account(school: School, clock:
         ("nobody", []),
     ],
 )
-async def test_people_are_found_by_a_part_of_their_name_or_email(school: School, search: str, found: list[str]) -> None:
-    """In any case; the characters that SQL's LIKE gives a meaning have none."""
+async def test_accounts_are_found_by_a_part_of_name_or_email(school: School, search: str, found: list[str]) -> None:
+    """In any case; the wildcards of SQL's LIKE are ordinary characters."""
     admin = await root(school)
     await dancer(school, "Ana", "Ruiz", "ana@dance.example")
     await dancer(school, "Eva", "Núñez", "eva@example.com")
@@ -128,7 +129,7 @@ async def test_people_are_found_by_a_part_of_their_name_or_email(school: School,
         ({"role": "instructor", "search": "ruiz"}, []),
     ],
 )
-async def test_people_are_filtered_by_role(school: School, query: dict[str, str], found: list[str]) -> None:
+async def test_accounts_are_filtered_by_role(school: School, query: dict[str, str], found: list[str]) -> None:
     admin = await root(school)
     await dancer(school, "Ana", "Ruiz", "ana@example.com")
     await dancer(school, "Ana", "Torres", "torres@example.com", role=Role.INSTRUCTOR)
@@ -152,7 +153,7 @@ async def test_people_are_filtered_by_role(school: School, query: dict[str, str]
         ("search", "nul\u0000"),
     ],
 )
-async def test_a_parameter_that_fails_validation_is_named(school: School, address: str, name: str, value: str) -> None:
+async def test_an_invalid_parameter_is_named(school: School, address: str, name: str, value: str) -> None:
     admin = await school.admin()
 
     response = await admin.get(address, params={name: value})
@@ -172,9 +173,7 @@ async def test_a_parameter_that_fails_validation_is_named(school: School, addres
         ("/api/admin/students", "skip", "few"),
     ],
 )
-async def test_a_parameter_of_one_list_that_fails_validation_is_named(
-    school: School, address: str, name: str, value: str
-) -> None:
+async def test_an_invalid_parameter_of_one_list_is_named(school: School, address: str, name: str, value: str) -> None:
     admin = await school.admin()
 
     response = await admin.get(address, params={name: value})
@@ -191,7 +190,7 @@ async def test_the_bounds_of_limit_are_accepted(school: School, limit: int) -> N
     assert (response.status_code, len(response.json()["items"])) == (200, min(limit, 2))
 
 
-async def test_a_page_holds_fifty_people_unless_asked(school: School) -> None:
+async def test_a_page_has_fifty_accounts_by_default(school: School) -> None:
     admin = await school.admin()
     await asyncio.gather(*(school.person() for _ in range(50)))
 
@@ -200,8 +199,8 @@ async def test_a_page_holds_fifty_people_unless_asked(school: School) -> None:
     assert (len(page["items"]), page["next_cursor"] is None) == (50, False)
 
 
-async def test_pages_hold_each_person_once_though_others_join_between_them(school: School) -> None:
-    """Seven people in pages of three; whoever joins meanwhile is newer than the first page and moves nobody."""
+async def test_pages_list_each_account_once_while_others_register(school: School) -> None:
+    """Seven accounts in pages of three; new ones are newer than the first page."""
     admin = await school.admin()
     people = [str(admin.user_id), *[str((await school.person()).user_id) for _ in range(6)]]
     pages: list[list[str]] = []
@@ -217,8 +216,7 @@ async def test_pages_hold_each_person_once_though_others_join_between_them(schoo
     assert [user_id for page in pages for user_id in page] == people[::-1]
 
 
-async def test_the_last_page_may_be_full(school: School) -> None:
-    """It is still the last: no cursor leads to an empty one."""
+async def test_a_full_last_page_has_no_cursor(school: School) -> None:
     admin = await school.admin()
     for _ in range(5):
         await school.person()
@@ -229,7 +227,7 @@ async def test_the_last_page_may_be_full(school: School) -> None:
     assert (len(last["items"]), last["next_cursor"]) == (3, None)
 
 
-async def test_pages_keep_to_the_search_and_the_role(school: School) -> None:
+async def test_the_next_page_has_the_same_filters(school: School) -> None:
     admin = await school.admin()
     found = [await dancer(school, "Eva", f"Nr{number}", f"eva{number}@example.com") for number in range(3)]
     await dancer(school, "Eva", "Torres", "torres@example.com", role=Role.INSTRUCTOR)
@@ -255,8 +253,10 @@ async def test_pages_keep_to_the_search_and_the_role(school: School) -> None:
         ("?limit=100&skip=3", [2, 1, 0]),
     ],
 )
-async def test_the_first_web_clients_list_is_a_plain_array(school: School, query: str, expected: list[int]) -> None:
-    """Of the same accounts, the newest first."""
+async def test_the_list_for_the_first_web_client_is_a_plain_array(
+    school: School, query: str, expected: list[int]
+) -> None:
+    """It has the same accounts, newest first."""
     admin = await school.admin()
     people = [admin, *[await school.person() for _ in range(5)]]
     accounts = {person["id"]: person for person in (await admin.get("/api/admin/users")).json()["items"]}
@@ -266,11 +266,28 @@ async def test_the_first_web_clients_list_is_a_plain_array(school: School, query
     assert students == [accounts[str(people[number].user_id)] for number in expected]
 
 
-# --- One account ---
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("/api/admin/users", "/api/admin/users?search=ana&role=user", "/api/admin/students?skip=1"),
+        *("/api/admin/users/{id}", "/api/admin/users/{id}/sessions", "/api/auth/sessions", "/api/users/me"),
+    ],
+)
+async def test_a_page_is_read_with_one_statement(school: School, app: Litestar, address: str) -> None:
+    """After the one that reads the principal."""
+    admin = await school.admin()
+
+    with counted(app) as statements:
+        response = await admin.get(address.replace("{id}", str(admin.user_id)))
+
+    assert (response.status_code, len(statements)) == (200, 2)
+
+
+# One account
 
 
 @pytest.mark.parametrize("change", [None, {}, {"tier": "performer"}, {"role": "user"}, {"is_active": False}])
-async def test_an_account_that_does_not_exist_is_not_found(school: School, change: dict[str, Any] | None) -> None:
+async def test_an_unknown_account_is_not_found(school: School, change: dict[str, Any] | None) -> None:
     admin = await school.admin()
 
     response = await admin.request("GET" if change is None else "PATCH", f"/api/admin/users/{uuid4()}", json=change)
@@ -294,7 +311,7 @@ async def test_an_account_that_does_not_exist_is_not_found(school: School, chang
     ],
     ids=lambda change: "+".join(change) or "nothing",
 )
-async def test_what_a_change_of_an_account_leaves_out_stays(school: School, change: dict[str, Any]) -> None:
+async def test_absent_fields_of_a_change_are_unchanged(school: School, change: dict[str, Any]) -> None:
     admin, ana, ben = await school.admin(), await school.person(subscribed=True), await school.person()
     await end_period(school, ana, datetime(2026, 4, 1, tzinfo=UTC))
     before = (await admin.get(f"/api/admin/users/{ana.user_id}")).json()
@@ -334,10 +351,8 @@ async def end_period(school: School, person: Caller, at: datetime) -> None:
         ("status", "active"),
     ],
 )
-async def test_a_change_that_fails_validation_is_refused_with_the_fields_name(
-    school: School, field: str, value: object
-) -> None:
-    """Nothing else of the same change is stored either."""
+async def test_an_invalid_change_is_refused_with_the_fields_name(school: School, field: str, value: object) -> None:
+    """Nothing of the change is stored."""
     admin, ana = await school.admin(), await school.person()
     before = (await admin.get(f"/api/admin/users/{ana.user_id}")).json()
     valid = {"tier": "performer"} if field != "tier" else {"role": "instructor"}
@@ -348,24 +363,24 @@ async def test_a_change_that_fails_validation_is_refused_with_the_fields_name(
     assert (await admin.get(f"/api/admin/users/{ana.user_id}")).json() == before
 
 
-async def test_a_period_may_end_in_any_zone_and_is_answered_in_utc(school: School) -> None:
+async def test_the_end_of_a_period_is_accepted_in_any_zone_and_returned_in_utc(school: School) -> None:
     admin, ana = await school.admin(), await school.person()
 
     response = await admin.patch(
         f"/api/admin/users/{ana.user_id}", {"current_period_end": "2026-05-01T02:00:00.250+02:00"}
     )
 
-    answered = response.json()["current_period_end"]
-    assert datetime.fromisoformat(answered) == datetime(2026, 5, 1, microsecond=250_000, tzinfo=UTC)
-    assert answered.endswith("Z")
+    returned = response.json()["current_period_end"]
+    assert datetime.fromisoformat(returned) == datetime(2026, 5, 1, microsecond=250_000, tzinfo=UTC)
+    assert returned.endswith("Z")
 
 
-# --- What a change does ---
+# Effects of a change
 
 
 @pytest.mark.parametrize("role", ["instructor", "user"])
-async def test_a_demotion_bites_at_the_next_request(school: School, role: str) -> None:
-    """With the token they have; it still opens what their new role may do."""
+async def test_a_demotion_takes_effect_at_the_next_request(school: School, role: str) -> None:
+    """The token still works for what the new role may do."""
     admin, demoted = await school.admin(), await school.admin()
 
     response = await admin.patch(f"/api/admin/users/{demoted.user_id}", {"role": role})
@@ -375,7 +390,7 @@ async def test_a_demotion_bites_at_the_next_request(school: School, role: str) -
     assert (await demoted.get("/api/users/me")).json()["role"] == role
 
 
-async def test_a_promotion_opens_at_the_next_request(school: School) -> None:
+async def test_a_promotion_takes_effect_at_the_next_request(school: School) -> None:
     admin, promoted = await school.admin(), await school.person()
 
     await admin.patch(f"/api/admin/users/{promoted.user_id}", {"role": "admin"})
@@ -383,7 +398,7 @@ async def test_a_promotion_opens_at_the_next_request(school: School) -> None:
     assert (await promoted.get("/api/admin/users")).status_code == 200
 
 
-async def test_a_disabled_account_is_signed_out_everywhere_at_the_next_request(school: School) -> None:
+async def test_disabling_an_account_ends_all_its_sessions(school: School) -> None:
     admin, ana = await school.admin(), await school.person()
     elsewhere = await school.sign_in(ana.user_id, ana.email)
 
@@ -401,19 +416,19 @@ async def test_a_disabled_account_is_signed_out_everywhere_at_the_next_request(s
 async def test_a_live_subscription_opens_paid_courses_at_the_next_request(
     school: School, status: str, *, is_open: bool
 ) -> None:
-    """Every door at once: the list of courses, their lessons, a lesson, its completion."""
+    """In the list of courses, in the list of lessons, for the lesson and for its completion."""
     admin, learner = await school.admin(), await school.person()
     world = await school.world(lessons=1, is_free=False)
     [lesson] = await school.lessons_of(world)
-    assert await doors(learner, lesson.id) == [False] * 4
+    assert await access_to(learner, lesson.id) == [False] * 4
 
     await admin.patch(f"/api/admin/users/{learner.user_id}", {"subscription_status": status})
 
-    assert await doors(learner, lesson.id) == [is_open] * 4
+    assert await access_to(learner, lesson.id) == [is_open] * 4
 
 
-async def doors(learner: Caller, lesson_id: object) -> list[bool]:
-    """Whether the only lesson is open at each door that leads to it."""
+async def access_to(learner: Caller, lesson_id: object) -> list[bool]:
+    """Return whether each of the four routes treats the only lesson as open."""
     [world] = (await learner.get("/api/courses/worlds")).json()
     [listed] = (await learner.get(f"/api/courses/worlds/{world['id']}/lessons")).json()
     read = await learner.get(f"/api/courses/lessons/{lesson_id}")
@@ -436,39 +451,39 @@ async def doors(learner: Caller, lesson_id: object) -> list[bool]:
 async def test_a_subscription_is_live_until_its_period_ends(
     school: School, period_end: str | None, *, is_open: bool
 ) -> None:
-    """It is noon of 2 March in UTC; an open end means it runs on."""
+    """The clock shows noon of 2 March in UTC; without an end the subscription continues."""
     admin, learner = await school.admin(), await school.person(subscribed=True)
     lesson = await school.lesson(await school.level(await school.world(is_free=False)))
 
     response = await admin.patch(f"/api/admin/users/{learner.user_id}", {"current_period_end": period_end})
 
     assert response.status_code == 200
-    assert await doors(learner, lesson.id) == [is_open] * 4
+    assert await access_to(learner, lesson.id) == [is_open] * 4
 
 
-async def test_a_period_that_runs_out_locks_paid_courses_by_itself(school: School, clock: TurnableClock) -> None:
+async def test_the_end_of_a_period_locks_paid_courses(school: School, clock: TurnableClock) -> None:
     admin, learner = await school.admin(), await school.person()
     lesson = await school.lesson(await school.level(await school.world(is_free=False)))
     end = (clock.now + timedelta(hours=1)).isoformat()
     change = {"subscription_status": "active", "current_period_end": end}
     await admin.patch(f"/api/admin/users/{learner.user_id}", change)
-    before = await doors(learner, lesson.id)
+    before = await access_to(learner, lesson.id)
 
     clock.turn(timedelta(hours=1))
 
     assert before == [True] * 4
-    assert await doors(learner, lesson.id) == [False] * 4
+    assert await access_to(learner, lesson.id) == [False] * 4
 
 
-# --- The last admin ---
+# The last active admin
 
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"role": "instructor"}, {"is_active": False}])
 @pytest.mark.parametrize("with_disabled_admin", [False, True])
-async def test_the_last_active_admin_stays(
+async def test_the_last_active_admin_cannot_be_removed(
     school: School, change: dict[str, Any], *, with_disabled_admin: bool
 ) -> None:
-    """A disabled admin does not count; nothing else of the same change is stored."""
+    """A disabled admin does not count; nothing of the change is stored."""
     admin = await school.admin()
     if with_disabled_admin:
         await school.person(Role.ADMIN, is_active=False)
@@ -480,7 +495,7 @@ async def test_the_last_active_admin_stays(
     assert (await admin.get(f"/api/admin/users/{admin.user_id}")).json() == before
 
 
-async def test_the_last_active_admin_may_change_otherwise(school: School) -> None:
+async def test_other_changes_of_the_last_active_admin_are_allowed(school: School) -> None:
     admin = await school.admin()
 
     response = await admin.patch(
@@ -490,7 +505,7 @@ async def test_the_last_active_admin_may_change_otherwise(school: School) -> Non
     assert (response.status_code, response.json()["tier"]) == (200, "performer")
 
 
-async def test_an_admin_may_step_down_where_another_stays(school: School) -> None:
+async def test_an_admin_can_be_demoted_while_there_is_another(school: School) -> None:
     admin, _ = await school.admin(), await school.admin()
 
     response = await admin.patch(f"/api/admin/users/{admin.user_id}", {"role": "user"})
@@ -499,8 +514,8 @@ async def test_an_admin_may_step_down_where_another_stays(school: School) -> Non
 
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"is_active": False}])
-async def test_of_two_admins_who_remove_each_other_at_once_one_stays(school: School, change: dict[str, Any]) -> None:
-    """Ten rounds: one succeeds, the other is refused, and the school has an admin."""
+async def test_two_admins_who_remove_each_other_concurrently_leave_one(school: School, change: dict[str, Any]) -> None:
+    """In each of ten rounds one change succeeds and the other is refused."""
     outcomes = []
     for _ in range(10):
         ana, ben = await school.admin(), await school.admin()
@@ -508,13 +523,13 @@ async def test_of_two_admins_who_remove_each_other_at_once_one_stays(school: Sch
             ana.patch(f"/api/admin/users/{ben.user_id}", change), ben.patch(f"/api/admin/users/{ana.user_id}", change)
         )
         outcomes.append((sorted(reply.status_code for reply in replies), await active_admins(school)))
-        await retire_admins(school)
+        await demote_admins(school)
 
     assert all(left == 1 for _, left in outcomes), outcomes
     assert all(first == 200 and second in {401, 403, 409} for (first, second), _ in outcomes), outcomes
 
 
-async def test_of_two_admins_who_step_down_at_once_one_stays(school: School) -> None:
+async def test_two_admins_who_demote_themselves_concurrently_leave_one(school: School) -> None:
     outcomes = []
     for _ in range(10):
         admins = [await school.admin(), await school.admin()]
@@ -522,12 +537,12 @@ async def test_of_two_admins_who_step_down_at_once_one_stays(school: School) -> 
             *(admin.patch(f"/api/admin/users/{admin.user_id}", {"role": "user"}) for admin in admins)
         )
         outcomes.append((sorted(reply.status_code for reply in replies), await active_admins(school)))
-        await retire_admins(school)
+        await demote_admins(school)
 
     assert outcomes == [([200, 409], 1)] * 10
 
 
-async def retire_admins(school: School) -> None:
-    """Clear the stage for the next round."""
+async def demote_admins(school: School) -> None:
+    """Demote all admins, for the next round."""
     async with school.sessions() as session, session.begin():
         await session.execute(sa.update(User).values(role=Role.USER))

@@ -1,4 +1,4 @@
-"""A person's own account: reading it and changing it."""
+"""How people read and change their own profile."""
 
 import asyncio
 from datetime import timedelta
@@ -17,15 +17,15 @@ ADDRESSES = pytest.mark.parametrize("address", ["/api/users/me", "/api/auth/me"]
 
 
 async def profile(person: Caller) -> dict[str, Any]:
-    answer: dict[str, Any] = (await person.get("/api/users/me")).json()
-    return answer
+    body: dict[str, Any] = (await person.get("/api/users/me")).json()
+    return body
 
 
-# --- Reading ---
+# Read
 
 
 @ADDRESSES
-async def test_a_profile_shows_all_of_ones_own_account(school: School, clock: TurnableClock, address: str) -> None:
+async def test_a_profile_has_all_fields(school: School, clock: TurnableClock, address: str) -> None:
     ana = await school.person(Role.INSTRUCTOR, xp=950, first_name="Ana", last_name="Ruiz", timezone="Europe/Madrid")
     days = [ActivityDay(user_id=ana.user_id, local_date=clock.now.date() - timedelta(days=ago)) for ago in (0, 1, 2)]
     await school.add(*days)
@@ -53,13 +53,13 @@ async def test_a_profile_shows_all_of_ones_own_account(school: School, clock: Tu
 
 
 @ADDRESSES
-async def test_a_profile_is_for_who_is_signed_in(school: School, address: str) -> None:
+async def test_a_profile_requires_a_sign_in(school: School, address: str) -> None:
     response = await school.client.get(address)
 
     assert response.status_code == 401
 
 
-async def test_everyone_reads_their_own_profile(school: School) -> None:
+async def test_people_read_their_own_profile(school: School) -> None:
     people = [await school.person() for _ in range(3)]
 
     replies = await asyncio.gather(*(person.get("/api/users/me") for person in people))
@@ -67,7 +67,7 @@ async def test_everyone_reads_their_own_profile(school: School) -> None:
     assert [reply.json()["id"] for reply in replies] == [str(person.user_id) for person in people]
 
 
-# --- Changing ---
+# Change
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ async def test_everyone_reads_their_own_profile(school: School) -> None:
     ],
     ids=lambda change: "+".join(change) or "nothing",
 )
-async def test_what_a_change_leaves_out_stays(school: School, change: dict[str, Any]) -> None:
+async def test_absent_fields_of_a_change_are_unchanged(school: School, change: dict[str, Any]) -> None:
     ana = await school.person()
     old = {"avatar_url": "https://example.com/old.png", "current_level_tag": LevelTag.BEGINNER}
     await set_profile(school, ana, **old)
@@ -102,7 +102,7 @@ async def set_profile(school: School, person: Caller, **columns: Any) -> None:
         await session.execute(sa.update(UserProfile).where(UserProfile.user_id == person.user_id).values(columns))
 
 
-async def test_a_change_is_ones_own_alone(school: School) -> None:
+async def test_a_change_does_not_affect_other_profiles(school: School) -> None:
     ana, ben = await school.person(), await school.person()
     before = await profile(ben)
 
@@ -135,8 +135,8 @@ async def test_names_are_trimmed(school: School) -> None:
         ("firstname", "Ana"),
     ],
 )
-async def test_a_field_that_is_not_ones_own_to_change_is_refused(school: School, field: str, value: object) -> None:
-    """Nothing else of the same change is stored either."""
+async def test_a_field_that_people_cannot_change_is_refused(school: School, field: str, value: object) -> None:
+    """Nothing of the change is stored."""
     ana = await school.person()
     before = await profile(ana)
 
@@ -167,9 +167,7 @@ async def test_a_field_that_is_not_ones_own_to_change_is_refused(school: School,
         ("show_on_leaderboard", "perhaps"),
     ],
 )
-async def test_a_value_that_fails_validation_is_refused_with_the_fields_name(
-    school: School, field: str, value: object
-) -> None:
+async def test_an_invalid_value_is_refused_with_the_fields_name(school: School, field: str, value: object) -> None:
     ana = await school.person()
     before = await profile(ana)
 
@@ -185,7 +183,7 @@ async def test_a_value_that_fails_validation_is_refused_with_the_fields_name(
     ["\u0000", "\t", "\n", "\r", "\u001b", "\u007f", "\u0085", "\u202a", "\u202e", "\u2066", "\u2069"],
     ids=lambda character: f"U+{ord(character):04X}",
 )
-async def test_names_hold_no_control_characters_and_no_marks_that_reorder_text(
+async def test_control_and_bidirectional_characters_in_names_are_refused(
     school: School, field: str, character: str
 ) -> None:
     ana = await school.person()
@@ -197,7 +195,7 @@ async def test_names_hold_no_control_characters_and_no_marks_that_reorder_text(
     assert await profile(ana) == before
 
 
-async def test_an_avatars_address_ends_without_a_line_break(school: School) -> None:
+async def test_a_line_break_at_the_end_of_an_avatar_url_is_refused(school: School) -> None:
     ana = await school.person()
 
     response = await ana.patch("/api/users/me", {"avatar_url": "https://example.com/a.png\n"})
@@ -206,19 +204,19 @@ async def test_an_avatars_address_ends_without_a_line_break(school: School) -> N
     assert (await profile(ana))["avatar_url"] is None
 
 
-# --- The time zone ---
+# The time zone
 
 
 @pytest.mark.parametrize(
     "zone",
     [
         *("", " ", "Mars/Olympus", "Europe", "europe/madrid", "../UTC", "/etc/localtime", "UTC\u0000", "x" * 5000),
-        # Files that lie beside the time zones on some machines and not on others, or mean the machine's own.
+        # Files beside the time zones on some machines, or names of the machine's own zone.
         *("localtime", "posix/UTC", "right/UTC"),
     ],
     ids=lambda zone: repr(zone[:20]),
 )
-async def test_a_time_zone_that_iana_does_not_know_is_refused(school: School, zone: str) -> None:
+async def test_an_unknown_time_zone_is_refused(school: School, zone: str) -> None:
     ana = await school.person()
 
     response = await ana.patch("/api/users/me", {"timezone": zone})
@@ -236,7 +234,7 @@ async def test_a_time_zone_that_iana_does_not_know_is_refused(school: School, zo
         (timedelta(days=6), 200),
     ],
 )
-async def test_the_time_zone_changes_once_in_24_hours(
+async def test_the_time_zone_can_change_once_in_24_hours(
     school: School, clock: TurnableClock, wait: timedelta, status: int
 ) -> None:
     ana = await school.person()
@@ -249,7 +247,7 @@ async def test_the_time_zone_changes_once_in_24_hours(
     assert (await profile(ana))["timezone"] == ("Asia/Tokyo" if status == 200 else "Europe/Madrid")
 
 
-async def test_a_time_zone_that_cannot_change_yet_stops_the_whole_change(school: School) -> None:
+async def test_a_change_with_a_refused_time_zone_stores_nothing(school: School) -> None:
     ana = await school.person()
     await ana.patch("/api/users/me", {"timezone": "Europe/Madrid"})
     before = await profile(ana)
@@ -263,8 +261,8 @@ async def test_a_time_zone_that_cannot_change_yet_stops_the_whole_change(school:
     assert await profile(ana) == before
 
 
-async def test_the_same_time_zone_is_no_change(school: School, clock: TurnableClock) -> None:
-    """It is accepted at any time, and the 24 hours do not begin anew."""
+async def test_the_same_time_zone_is_not_a_change(school: School, clock: TurnableClock) -> None:
+    """It is accepted at any time, and does not restart the 24 hours."""
     ana = await school.person()
     await ana.patch("/api/users/me", {"timezone": "Europe/Madrid"})
     clock.turn(timedelta(hours=23))
@@ -277,7 +275,7 @@ async def test_the_same_time_zone_is_no_change(school: School, clock: TurnableCl
     assert (other.status_code, other.json()["timezone"]) == (200, "Asia/Tokyo")
 
 
-async def test_of_time_zones_chosen_at_once_one_is_taken(school: School) -> None:
+async def test_of_concurrent_time_zone_changes_one_succeeds(school: School) -> None:
     ana = await school.person()
     zones = ["Europe/Madrid", "Asia/Tokyo", "America/New_York", "Africa/Lagos"]
 
@@ -288,8 +286,8 @@ async def test_of_time_zones_chosen_at_once_one_is_taken(school: School) -> None
     assert [(await profile(ana))["timezone"]] == taken
 
 
-async def test_another_time_zone_shows_the_streak_of_its_own_day(school: School, clock: TurnableClock) -> None:
-    """Active yesterday in UTC; in Tokyo, past midnight, the day before yesterday: the streak is over there."""
+async def test_the_streak_is_that_of_the_local_day(school: School, clock: TurnableClock) -> None:
+    """The last active day is yesterday in UTC, but two days ago in Tokyo, where it is past midnight."""
     ana = await school.person()
     await school.add(ActivityDay(user_id=ana.user_id, local_date=clock.now.date() - timedelta(days=1)))
     clock.now = clock.now.replace(hour=20)
@@ -300,8 +298,7 @@ async def test_another_time_zone_shows_the_streak_of_its_own_day(school: School,
     assert (before["streak_count"], response.json()["streak_count"]) == (1, 0)
 
 
-async def test_a_change_leaves_the_stored_account_as_it_should_be(school: School) -> None:
-    """The row holds what the answer says, no more and no less."""
+async def test_a_change_sets_no_other_columns(school: School) -> None:
     ana = await school.person(xp=500)
 
     await ana.patch("/api/users/me", {"first_name": " Beatriz ", "timezone": "Asia/Tokyo"})

@@ -1,4 +1,4 @@
-"""Refresh tokens: used once, given again for ten seconds, and a theft that shows ends the session for good."""
+"""Refresh tokens: each is used once, a lost response is repeated for ten seconds, and reuse ends the session."""
 
 import asyncio
 import hashlib
@@ -11,16 +11,16 @@ import pytest
 import sqlalchemy as sa
 from litestar import Litestar
 
-from auth.test_sessions import ANA, bearer, status_of
 from conftest import TurnableClock
 from factories import School
 from mambo.app import maintenance_of
 from mambo.auth.models import AuthSession, RefreshToken
+from support.sign_in import ANA, bearer, sign_in, status_of
 
 
 @pytest.fixture
 async def first(school: School, client: httpx.AsyncClient) -> dict[str, Any]:
-    """The tokens of a first sign-in."""
+    """Return the tokens of Ana's registration."""
     token: dict[str, Any] = (await client.post("/api/auth/register", json=ANA)).json()
     return token
 
@@ -56,8 +56,8 @@ async def test_a_refresh_token_gives_new_tokens_of_the_same_session(
     assert await school.scalar(sa.select(sa.func.count()).select_from(AuthSession)) == 1
 
 
-async def test_what_is_stored_signs_nobody_in(school: School, first: dict[str, Any]) -> None:
-    """Only the SHA-256 of a token, which is 256 bits with a prefix that scanners know."""
+async def test_only_the_hash_of_a_refresh_token_is_stored(school: School, first: dict[str, Any]) -> None:
+    """The token is 256 bits, with a prefix by which secret scanners can find it."""
     stored = await school.scalar(sa.select(RefreshToken.hash))
 
     assert stored == hashlib.sha256(first["refresh_token"].encode()).digest()
@@ -66,13 +66,13 @@ async def test_what_is_stored_signs_nobody_in(school: School, first: dict[str, A
 
 
 @pytest.mark.parametrize("token", ["", "x" * 201, "mbr_unknown", "mbr_" + "A" * 43, "\u0000", None, 7])
-async def test_what_is_no_refresh_token_is_refused(school: School, client: httpx.AsyncClient, token: Any) -> None:
+async def test_an_invalid_refresh_token_is_refused(school: School, client: httpx.AsyncClient, token: Any) -> None:
     response = await client.post("/api/auth/refresh", json={"refresh_token": token})
 
     assert response.status_code in {401, 422}
 
 
-async def test_an_access_token_is_no_refresh_token_and_the_other_way_round(
+async def test_access_and_refresh_tokens_are_not_interchangeable(
     first: dict[str, Any], client: httpx.AsyncClient
 ) -> None:
     as_refresh = await refresh(client, {"refresh_token": first["access_token"][:200]})
@@ -81,13 +81,13 @@ async def test_an_access_token_is_no_refresh_token_and_the_other_way_round(
     assert (as_refresh.status_code, as_access) == (401, 401)
 
 
-# At once, and again
+# Concurrent and repeated use
 
 
-async def test_fifty_refreshes_at_once_leave_one_child(
+async def test_fifty_concurrent_refreshes_return_one_child(
     school: School, first: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
-    """Twenty rounds: all are answered, all with the same child."""
+    """In each of twenty rounds."""
     token = first
     for _ in range(20):
         responses = await asyncio.gather(*(refresh(client, token) for _ in range(50)))
@@ -98,7 +98,7 @@ async def test_fifty_refreshes_at_once_leave_one_child(
         token = responses[0].json()
 
 
-async def test_a_lost_answer_is_given_again_within_ten_seconds(
+async def test_a_lost_response_is_repeated_within_ten_seconds(
     school: School, first: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
     child = await refreshed(client, first)
@@ -111,10 +111,10 @@ async def test_a_lost_answer_is_given_again_within_ten_seconds(
     assert await live_tokens(school, clock) == 1
 
 
-async def test_a_token_used_again_after_eleven_seconds_ends_the_session(
+async def test_reuse_after_eleven_seconds_ends_the_session(
     school: School, first: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
-    """For good: the child and every access token with it, in a transaction that the refusal does not undo."""
+    """The child and all access tokens end too, in a transaction that the refusal does not roll back."""
     child = await refreshed(client, first)
     clock.turn(timedelta(seconds=11))
 
@@ -126,10 +126,10 @@ async def test_a_token_used_again_after_eleven_seconds_ends_the_session(
     assert await school.scalar(sa.select(AuthSession.revoked_at)) == clock()
 
 
-async def test_a_token_used_again_after_its_child_was_ends_the_session(
+async def test_reuse_after_its_child_was_used_ends_the_session(
     first: dict[str, Any], client: httpx.AsyncClient
 ) -> None:
-    """Even within ten seconds: who has the child has had the answer."""
+    """Even within ten seconds, because a client that has the child got the response."""
     grandchild = await refreshed(client, await refreshed(client, first))
 
     replayed = await refresh(client, first)
@@ -138,11 +138,10 @@ async def test_a_token_used_again_after_its_child_was_ends_the_session(
     assert await status_of(client, grandchild) == 401
 
 
-async def test_a_reuse_ends_no_other_session(
+async def test_reuse_does_not_end_other_sessions(
     first: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
-    credentials = {"email": ANA["email"], "password": ANA["password"]}
-    other = (await client.post("/api/auth/token", json=credentials)).json()
+    other = await sign_in(client)
     await refreshed(client, first)
     clock.turn(timedelta(seconds=11))
 
@@ -151,10 +150,10 @@ async def test_a_reuse_ends_no_other_session(
     assert await status_of(client, other) == 200
 
 
-async def test_a_key_that_was_replaced_meanwhile_ends_nothing(
+async def test_repeating_a_request_after_a_key_change_ends_no_session(
     app: Litestar, first: dict[str, Any], client: httpx.AsyncClient
 ) -> None:
-    """The child cannot be made again: the client is refused, and the session goes on."""
+    """The same child cannot be computed with the new key: 401, and the session stays."""
     child = await refreshed(client, first)
     with patch.object(app.state.resources.token_issuer.refresh, "_key", b"another key"):
         replayed = await refresh(client, first)
@@ -163,10 +162,10 @@ async def test_a_key_that_was_replaced_meanwhile_ends_nothing(
     assert await status_of(client, child) == 200
 
 
-# The end
+# Expiry
 
 
-async def test_a_token_that_is_not_used_for_thirty_days_is_over(
+async def test_a_refresh_token_expires_after_thirty_days(
     first: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
     clock.turn(timedelta(days=30))
@@ -174,7 +173,7 @@ async def test_a_token_that_is_not_used_for_thirty_days_is_over(
     assert (await refresh(client, first)).status_code == 401
 
 
-async def test_a_session_is_over_after_ninety_days_however_often_it_is_refreshed(
+async def test_a_session_ends_after_ninety_days_even_when_it_is_refreshed(
     first: dict[str, Any], client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
     token = first
@@ -190,7 +189,7 @@ async def test_a_session_is_over_after_ninety_days_however_often_it_is_refreshed
     assert await status_of(client, last) == 401
 
 
-async def test_a_disabled_person_does_not_refresh(
+async def test_a_disabled_account_cannot_refresh(
     school: School, first: dict[str, Any], client: httpx.AsyncClient
 ) -> None:
     admin = await school.admin()
@@ -200,15 +199,15 @@ async def test_a_disabled_person_does_not_refresh(
     assert (await refresh(client, first)).status_code == 401
 
 
-async def test_sign_ins_that_are_over_are_forgotten_with_their_tokens(
+async def test_expired_sessions_are_deleted_with_their_tokens(
     school: School, app: Litestar, first: dict[str, Any], clock: TurnableClock
 ) -> None:
-    upkeep = maintenance_of(app.state.resources)
+    maintenance = maintenance_of(app.state.resources)
     clock.turn(timedelta(days=90))
-    before = await upkeep.forget_sessions()
+    before = await maintenance.forget_sessions()
     clock.turn(timedelta(seconds=1))
 
-    after = await upkeep.forget_sessions()
+    after = await maintenance.forget_sessions()
 
     assert (before, after) == (0, 1)
     assert await school.scalar(sa.select(sa.func.count()).select_from(RefreshToken)) == 0

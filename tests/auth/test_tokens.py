@@ -1,4 +1,4 @@
-"""Only our own access tokens count."""
+"""Access tokens: what they contain, and that forged ones are refused."""
 
 import base64
 import json
@@ -15,13 +15,13 @@ from mambo.errors import NotSignedIn
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SECRET = "a secret key of the tests, long enough"
 TOKENS = AccessTokens([SECRET], "HS256", timedelta(days=7))
-[(KID, KEY)] = TOKENS._keys.items()  # noqa: SLF001 - to forge with
-WHO = Claims(uuid4(), uuid4())
+[(KID, KEY)] = TOKENS._keys.items()  # noqa: SLF001 - to forge tokens with
+CLAIMS = Claims(uuid4(), uuid4())
 LATER = NOW + timedelta(days=90)
 
 
 def issue() -> str:
-    return TOKENS.issue(WHO, NOW, LATER)[0]
+    return TOKENS.issue(CLAIMS, NOW, LATER)[0]
 
 
 GOOD: dict[str, Any] = jwt.decode(issue(), options={"verify_signature": False})
@@ -37,11 +37,11 @@ def raw(header: dict[str, Any], payload: dict[str, Any], signature: str = "") ->
     return ".".join([*parts, signature])
 
 
-def test_a_token_names_whom_it_was_made_for() -> None:
-    assert TOKENS.read(issue(), NOW) == WHO
+def test_a_token_names_its_account_and_session() -> None:
+    assert TOKENS.read(issue(), NOW) == CLAIMS
 
 
-def test_a_token_holds_neither_role_nor_email() -> None:
+def test_a_token_contains_neither_role_nor_email() -> None:
     assert set(GOOD) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
 
 
@@ -78,34 +78,34 @@ def test_a_token_holds_neither_role_nor_email() -> None:
         forge(exp=1e300),
         forge(exp=[1]),
         issue()[:-2] + "AA",
-        TOKENS.issue(WHO, NOW - timedelta(days=8), LATER)[0],
-        jwt.encode(GOOD, KEY, "HS256", headers={"typ": "at+jwt"}),  # of no key
+        TOKENS.issue(CLAIMS, NOW - timedelta(days=8), LATER)[0],
+        jwt.encode(GOOD, KEY, "HS256", headers={"typ": "at+jwt"}),  # without a key id
         forge(header={"kid": "0" * 16}),
         forge(header={"kid": "0" * 16}, key=bytes(32)),
         forge(header={"kid": "", "jwk": {"kty": "oct", "k": "AAAA"}}, key=bytes(32)),
         forge(header={"kid": "../../dev/null"}, key=bytes(32)),
     ],
 )
-def test_a_forged_token_is_nobodys(token: str) -> None:
+def test_a_forged_token_is_refused(token: str) -> None:
     with pytest.raises(NotSignedIn):
         TOKENS.read(token, NOW)
 
 
-def test_a_token_ends_with_its_session_at_the_latest() -> None:
-    token, seconds = TOKENS.issue(WHO, NOW, NOW + timedelta(minutes=5))
+def test_a_token_expires_with_its_session_at_the_latest() -> None:
+    token, seconds = TOKENS.issue(CLAIMS, NOW, NOW + timedelta(minutes=5))
 
     assert seconds == 300
-    assert TOKENS.read(token, NOW + timedelta(minutes=4)) == WHO
+    assert TOKENS.read(token, NOW + timedelta(minutes=4)) == CLAIMS
     with pytest.raises(NotSignedIn):
         TOKENS.read(token, NOW + timedelta(minutes=5))
 
 
-def test_a_key_can_be_replaced_while_its_tokens_still_count() -> None:
-    """The new key signs, the old one is read, and once it is gone so are its tokens."""
+def test_a_key_can_be_replaced_while_its_tokens_are_still_accepted() -> None:
+    """The new key signs; a token of a key that is not configured is refused."""
     old = issue()
     both = AccessTokens(["the new key, which is long enough too", SECRET], "HS256", timedelta(days=7))
-    new = both.issue(WHO, NOW, LATER)[0]
+    new = both.issue(CLAIMS, NOW, LATER)[0]
 
-    assert both.read(old, NOW) == both.read(new, NOW) == WHO
+    assert both.read(old, NOW) == both.read(new, NOW) == CLAIMS
     with pytest.raises(NotSignedIn):
         TOKENS.read(new, NOW)

@@ -13,9 +13,8 @@ from asgi_lifespan import LifespanManager
 from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from auth.test_sessions import calling
 from conftest import TurnableClock, counted
-from factories import Caller, School
+from factories import Caller, School, calling
 from mambo.app import create_app
 from mambo.catalogue.repository import BATCH, LESSONS, PLACES
 from mambo.catalogue.snapshot import percentage_of

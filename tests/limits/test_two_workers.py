@@ -9,9 +9,8 @@ from asgi_lifespan import LifespanManager
 from litestar import Litestar
 from msgspec.structs import replace
 
-from auth.test_sessions import calling
 from conftest import TurnableClock
-from factories import School
+from factories import School, calling
 from mambo.app import create_app
 from mambo.settings import Settings
 from support.redis import PATIENCE_SECONDS, RedisServer

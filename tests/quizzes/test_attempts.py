@@ -15,9 +15,8 @@ from msgspec.structs import replace
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth.test_sessions import calling
 from conftest import TurnableClock, counted
-from factories import School
+from factories import School, calling
 from mambo.app import create_app
 from mambo.courses.models import Lesson
 from mambo.game.models import ActivityDay, XpEvent

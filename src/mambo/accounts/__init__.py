@@ -1,1 +1,1 @@
-"""A person's own profile, and the administration of users."""
+"""A person's own profile, and the administration of accounts by admins and by commands."""

@@ -1,19 +1,19 @@
-"""A person's own profile."""
+"""`/api/users/me`: a person's own profile."""
 
+from datetime import datetime
 from typing import Any
 
 from litestar import Controller, Request, patch
 from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody
 
-from mambo.accounts.repository import ProfileReader, provide_profile_reader
+from mambo.accounts.repository import AccountReadRepository, provide_account_reads
 from mambo.accounts.schemas import Profile, ProfileChange
 from mambo.accounts.service import AccountService, provide_account_service
 from mambo.web.guards import requires_user
 from mambo.web.handlers import fast_get
 from mambo.web.openapi import raises
 from mambo.web.principal import Principal, principal_of
-from mambo.web.schemas import as_struct
 
 
 class ProfileController(Controller):
@@ -21,14 +21,19 @@ class ProfileController(Controller):
     tags = ("Profile",)
     guards = (requires_user,)
     dependencies = {
-        "accounts": Provide(provide_account_service),
-        "profiles": Provide(provide_profile_reader, sync_to_thread=False),
+        "accounts": Provide(provide_account_service, sync_to_thread=False),
+        "account_reads": Provide(provide_account_reads, sync_to_thread=False),
     }
 
     @fast_get(["/users/me", "/auth/me"])
-    async def get_profile(self, request: Request[Any, Any, Any], profiles: NamedDependency[ProfileReader]) -> Profile:
-        """One's own profile."""
-        return as_struct(await profiles.get(principal_of(request).user_id), Profile)
+    async def get_profile(
+        self,
+        request: Request[Any, Any, Any],
+        account_reads: NamedDependency[AccountReadRepository],
+        now: NamedDependency[datetime],
+    ) -> Profile:
+        """Return your own profile."""
+        return await account_reads.get_profile(principal_of(request).user_id, now)
 
     @patch("/users/me", responses=raises(409, 502, 504))
     async def change_profile(
@@ -37,5 +42,5 @@ class ProfileController(Controller):
         principal: NamedDependency[Principal],
         accounts: NamedDependency[AccountService],
     ) -> Profile:
-        """Change one's own profile; absent means unchanged. The time zone can change once in 24 hours."""
-        return as_struct(await accounts.change_own(principal.user_id, data), Profile)
+        """Change your own profile; absent means unchanged. The time zone can change once in 24 hours."""
+        return await accounts.change_own(principal.user_id, data)

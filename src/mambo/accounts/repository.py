@@ -1,29 +1,32 @@
-"""Questions about people that span their account, profile, subscription and active days."""
+"""Queries on accounts together with their profile, subscription and streak."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from functools import cache
+from typing import TypeVar
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from litestar.di import NamedDependency
 from msgspec import Struct
-from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo.accounts.schemas import Account, Profile
 from mambo.database.pool import Pool
-from mambo.database.repository import Repository
-from mambo.database.statements import Statement, param
+from mambo.database.repository import AFTER_ALL, Query, ReadRepository
+from mambo.database.statements import param
 from mambo.entitlements.models import Subscription, SubscriptionStatus, Tier
-from mambo.game import rules
+from mambo.errors import NotFound
 from mambo.game.repository import newest_run
+from mambo.game.rules import current_streak, local_date
 from mambo.users.models import LevelTag, User, UserProfile
+from mambo.users.repository import UserRepository, has_email
 from mambo.web.principal import Role
+from mambo.web.schemas import Page
+
+OutputT = TypeVar("OutputT", Profile, Account)
 
 
 class AccountRow(Struct, frozen=True):
-    """One row of everything there is to say about an account."""
+    """An account with its profile, its subscription, and the first and last day of its newest run of active days."""
 
     id: UUID
     email: str
@@ -41,10 +44,23 @@ class AccountRow(Struct, frozen=True):
     current_level_tag: LevelTag | None
     timezone: str
     show_on_leaderboard: bool
-    streak_count: int
+    first_day: date | None
+    last_day: date | None
+
+    def to_output(self, kind: type[OutputT], now: datetime) -> OutputT:
+        """Return the response body, with the streak on the person's local day."""
+        streak = current_streak(self.first_day, self.last_day, local_date(now, self.timezone))
+        values = {name: getattr(self, name) for name in kind.__struct_fields__ if name != "streak_count"}
+        return kind(**values, streak_count=streak)
 
 
-PEOPLE = (
+def contains(words: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that a name or an e-mail address contains the words, in any case."""
+    name = User.first_name + " " + User.last_name
+    return sa.or_(*(sa.func.strpos(sa.func.lower(text), sa.func.lower(words)) > 0 for text in (name, User.email)))
+
+
+ACCOUNTS = (
     sa.select(
         User.id,
         User.email,
@@ -67,62 +83,93 @@ PEOPLE = (
     .join(UserProfile, UserProfile.user_id == User.id)
     .join(Subscription, Subscription.user_id == User.id)
 )
-ONE_PERSON = Statement(PEOPLE.where(User.id == param("user_id", sa.Uuid())))
+ACCOUNT = Query(ACCOUNTS.where(User.id == param("user_id", sa.Uuid())), AccountRow)
 
 
-class ProfileReader:
-    """One's own account: asked whenever a client starts."""
-
-    def __init__(self, pool: Pool, now: datetime) -> None:
-        self._pool, self._now = pool, now
-
-    async def get(self, user_id: UUID) -> AccountRow:
-        return to_person(await self._pool.fetch_one(ONE_PERSON, user_id=user_id), self._now)
-
-
-class AccountRepository(Repository[User]):
-    """Accounts, whole."""
-
-    model_type = User
-
-    async def get_person(self, user_id: UUID, now: datetime) -> AccountRow | None:
-        row = (await self.session.execute(PEOPLE.where(User.id == user_id))).mappings().one_or_none()
-        return to_person(row, now) if row else None
-
-    async def find_people(
-        self,
-        now: datetime,
-        search: str | None,
-        role: Role | None,
-        *,
-        limit: int,
-        before: UUID | None = None,
-        skip: int = 0,
-    ) -> Sequence[AccountRow]:
-        """The newest people first (ids are in order of age), those whose name or e-mail holds `search`."""
-        query = PEOPLE.order_by(User.id.desc()).limit(limit).offset(skip)
-        if search and (words := search.strip()):
-            full_name = User.first_name + " " + User.last_name
-            query = query.where(
-                full_name.icontains(words, autoescape=True) | User.email.icontains(words, autoescape=True)
-            )
-        if role is not None:
-            query = query.where(User.role == role)
-        if before is not None:
-            query = query.where(User.id < before)
-        return [to_person(row, now) for row in (await self.session.execute(query)).mappings()]
+@cache
+def accounts_page(*, has_words: bool, has_role: bool) -> Query[AccountRow]:
+    """Return the query of a page of accounts, the newest first (ids are in order of age), with these filters."""
+    ids = sa.select(User.id).where(User.id < param("before", sa.Uuid()))
+    if has_words:
+        ids = ids.where(contains(param("words", sa.Text())))
+    if has_role:
+        ids = ids.where(User.role == param("role", sa.Text()))
+    # A subquery, so that streaks are computed for the page alone and not for the accounts that OFFSET skips.
+    page = ids.order_by(User.id.desc()).limit(param("limit", sa.Integer())).offset(param("skip", sa.Integer()))
+    return Query(ACCOUNTS.where(User.id.in_(page)).order_by(User.id.desc()), AccountRow)
 
 
-def to_person(row: Mapping[str, Any] | RowMapping, now: datetime) -> AccountRow:
-    values = dict(row)
-    today = rules.local_date(now, row["timezone"])
-    streak = rules.current_streak(values.pop("first_day"), values.pop("last_day"), today)
-    return msgspec.convert(values | {"streak_count": streak}, AccountRow)
+class AccountReadRepository(ReadRepository):
+    """Reads accounts for pages that only show them."""
+
+    label = "user"
+
+    async def get_profile(self, user_id: UUID, now: datetime) -> Profile:
+        """Return a person's own account.
+
+        Raises:
+            NotFound: there is no such account.
+
+        """
+        return (await self._required(ACCOUNT, user_id=user_id)).to_output(Profile, now)
+
+    async def get(self, user_id: UUID, now: datetime) -> Account:
+        """Return an account as admins see it.
+
+        Raises:
+            NotFound: there is no such account.
+
+        """
+        return (await self._required(ACCOUNT, user_id=user_id)).to_output(Account, now)
+
+    async def get_page(
+        self, search: str | None, role: Role | None, now: datetime, *, limit: int, before: UUID | None = None
+    ) -> Page[Account]:
+        """Return a page of accounts, the newest first; `search` is a part of a name or e-mail address."""
+        query, filters = filtered(search, role)
+        rows, next_cursor = await self._page(query, limit=limit, before=before or AFTER_ALL, skip=0, **filters)
+        return Page(items=[row.to_output(Account, now) for row in rows], next_cursor=next_cursor)
+
+    async def get_list(
+        self, search: str | None, role: Role | None, now: datetime, *, limit: int, skip: int = 0
+    ) -> list[Account]:
+        """Return accounts as a plain list, the newest first, without the first `skip`."""
+        query, filters = filtered(search, role)
+        rows = await self._all(query, limit=limit, before=AFTER_ALL, skip=skip, **filters)
+        return [row.to_output(Account, now) for row in rows]
 
 
-def provide_profile_reader(pool: NamedDependency[Pool], now: NamedDependency[datetime]) -> ProfileReader:
-    return ProfileReader(pool, now)
+def filtered(search: str | None, role: Role | None) -> tuple[Query[AccountRow], dict[str, str]]:
+    """Return the query for these filters, and their values."""
+    words = (search or "").strip()
+    filters = ({"words": words} if words else {}) | ({"role": role.value} if role else {})
+    return accounts_page(has_words=bool(words), has_role=role is not None), filters
 
 
-async def provide_account_repository(session: NamedDependency[AsyncSession]) -> AccountRepository:
-    return AccountRepository(session)
+class AccountRepository(UserRepository):
+    """Loads and changes accounts in a transaction, and reads what it has changed."""
+
+    async def find_by_email(self, email: str) -> User | None:
+        """Return the account with this normalized e-mail address, active or not."""
+        return await self.get_one_or_none(has_email(email))
+
+    async def lock_active_admins(self) -> set[UUID]:
+        """Return the ids of all active admins, and lock their accounts until the transaction ends."""
+        query = sa.select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
+        return set(await self.session.scalars(query.with_for_update(key_share=True)))
+
+    async def get_row(self, user_id: UUID) -> AccountRow:
+        """Return an account as the transaction has changed it.
+
+        Raises:
+            NotFound: there is no such account.
+
+        """
+        row = (await self.session.execute(ACCOUNTS.where(User.id == user_id))).mappings().one_or_none()
+        if row is None:
+            raise NotFound(self.label)
+        return AccountRow(**row)
+
+
+def provide_account_reads(pool: NamedDependency[Pool]) -> AccountReadRepository:
+    return AccountReadRepository(pool)

@@ -1,4 +1,4 @@
-"""What a person and an admin see and change of an account."""
+"""Request and response bodies of profiles and accounts."""
 
 from datetime import datetime
 from typing import Annotated
@@ -13,7 +13,7 @@ from mambo.web.schemas import Input, Output, RequiredLine, Url
 
 
 class Profile(Output):
-    """A person's own account; its fields are those of `repository.Person`."""
+    """A person's own account; its fields are those of `AccountRow`, and the streak."""
 
     id: UUID
     email: str
@@ -42,7 +42,7 @@ class ProfileChange(Input):
 
 
 class Account(Output):
-    """An account as an admin sees it; its fields are those of `repository.Person`."""
+    """An account as an admin sees it; its fields are those of `AccountRow`, and the streak."""
 
     id: UUID
     email: str

@@ -1,76 +1,106 @@
-"""Changing accounts: one's own, and as an admin anyone's."""
+"""Creating and changing accounts, for routes and for the `mambo users` commands."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.accounts.repository import AccountRepository, AccountRow
-from mambo.accounts.schemas import AccountChange, ProfileChange
+from mambo.accounts.repository import AccountRepository
+from mambo.accounts.schemas import Account, AccountChange, Profile, ProfileChange
 from mambo.adapters.storage import AVATAR_BYTES, ImageStorage, require_picture
-from mambo.auth.principals import PrincipalCache
+from mambo.auth.passwords import Passwords, require_good_password
+from mambo.auth.principals import ForgetPrincipal, PrincipalCache
 from mambo.auth.repository import SessionRepository
-from mambo.entitlements.models import Subscription
-from mambo.errors import Conflict, Invalid, NotFound
-from mambo.game import rules
-from mambo.users.models import User, UserProfile
-from mambo.users.repository import ProfileRepository, UserRepository
+from mambo.auth.rules import require_timezone
+from mambo.auth.schemas import Registration
+from mambo.auth.service import create_user
+from mambo.entitlements.repository import SubscriptionRepository
+from mambo.errors import Conflict, NotFound
+from mambo.game.rules import may_change_timezone
+from mambo.users.repository import ProfileRepository
+from mambo.users.rules import normalize_email
 from mambo.web.principal import Role
 from mambo.web.schemas import changes
 
 
 class AccountService:
-    """Reads and changes accounts."""
+    """Creates and changes accounts in one transaction."""
 
     def __init__(
-        self, session: AsyncSession, pictures: ImageStorage | None, principals: PrincipalCache, now: datetime
+        self,
+        accounts: AccountRepository,
+        profiles: ProfileRepository,
+        subscriptions: SubscriptionRepository,
+        sessions: SessionRepository,
+        *,
+        image_storage: ImageStorage | None,
+        passwords: Passwords,
+        forget_principal: ForgetPrincipal,
+        now: datetime,
     ) -> None:
-        self.session, self.pictures, self.principals = session, pictures, principals
-        self.people = AccountRepository(session)
-        self.users = UserRepository(session)
-        self.profiles = ProfileRepository(session)
+        self.accounts, self.profiles = accounts, profiles
+        self.subscriptions, self.sessions = subscriptions, sessions
+        self.image_storage, self.passwords, self.forget_principal = image_storage, passwords, forget_principal
         self.now = now
 
-    async def get(self, user_id: UUID) -> AccountRow:
-        """The person.
+    async def create(self, data: Registration, role: Role) -> Account:
+        """Create an account under the rules of registration.
 
         Raises:
-            NotFound: nobody has this id.
+            Conflict: the e-mail address has an account.
+            Invalid: the address or the time zone cannot be used, or the password is too easily guessed.
+            Unavailable: too many passwords are waiting to be hashed.
 
         """
-        person = await self.people.get_person(user_id, self.now)
-        if person is None:
-            raise NotFound("user")
-        return person
+        user = await create_user(data, self.passwords, role)
+        await self.accounts.add_account(user, timezone=data.timezone or "UTC", level_tag=data.current_level_tag)
+        return await self._get(user.id)
 
-    async def change_own(self, user_id: UUID, data: ProfileChange) -> AccountRow:
-        """Change one's own account.
+    async def find(self, email: str) -> UUID:
+        """Return the id of the account with this e-mail address, in any spelling.
+
+        Raises:
+            NotFound: there is none.
+
+        """
+        user = await self.accounts.find_by_email(normalize_email(email))
+        if user is None:
+            raise NotFound(f"account: {email}")
+        return user.id
+
+    async def change_own(self, user_id: UUID, data: ProfileChange) -> Profile:
+        """Change a person's own account.
 
         Raises:
             Conflict: the time zone was changed less than a day ago.
             Invalid: the time zone is unknown, or the avatar is not a picture that this person uploaded.
+            Unavailable, DependencyFailed, DependencyTimedOut: the image storage cannot be asked for the avatar.
 
         """
         values = changes(data)
         if url := values.get("avatar_url"):
             folder = f"avatars/{user_id}"
-            await require_picture(self.pictures, "avatar_url", url, folder=folder, max_bytes=AVATAR_BYTES, is_own=True)
+            await require_picture(
+                self.image_storage, "avatar_url", url, folder=folder, max_bytes=AVATAR_BYTES, is_own=True
+            )
         names = take(values, "first_name", "last_name")
         if "timezone" in values:
-            await self._check_timezone(user_id, values)
-        await self.users.change_row(user_id, User, {name: value.strip() for name, value in names.items()})
-        await self.users.change_row(user_id, UserProfile, values)
-        self.principals.forget_after_commit(self.session, user_id)
-        return await self.get(user_id)
+            values |= await self._timezone_change(user_id, values.pop("timezone"))
+        await self.accounts.change(user_id, {name: value.strip() for name, value in names.items()})
+        await self.profiles.change(user_id, values)
+        self.forget_principal(user_id)
+        return (await self.accounts.get_row(user_id)).to_output(Profile, self.now)
 
-    async def change_any(self, user_id: UUID, data: AccountChange) -> AccountRow:
-        """Change anyone's account as an admin.
+    async def change(self, user_id: UUID, data: AccountChange) -> Account:
+        """Change anyone's account; disabling it ends its sessions.
 
         Raises:
-            Conflict: nobody would be left to administer the school.
-            NotFound: nobody has this id.
+            Conflict: it is the only active admin, and would no longer be one.
+            NotFound: there is no such account.
 
         """
         values = changes(data)
@@ -78,38 +108,88 @@ class AccountService:
         if "subscription_status" in values:
             values["status"] = values.pop("subscription_status")
         if account.get("role", Role.ADMIN) is not Role.ADMIN or not account.get("is_active", True):
-            await self._keep_an_admin(user_id)
-        await self.users.change_row(user_id, User, account)
-        await self.users.change_row(user_id, Subscription, values)
+            await self._require_another_admin(user_id)
+        # The account is locked before its sessions end, so that a sign-in at the same moment ends too.
+        await self.accounts.change(user_id, account)
+        await self.subscriptions.change(user_id, values)
         if account.get("is_active") is False:
-            await SessionRepository(self.session).end_all(user_id, self.now)
-        self.principals.forget_after_commit(self.session, user_id)
-        return await self.get(user_id)
+            await self.sessions.end_all(user_id, self.now)
+        self.forget_principal(user_id)
+        return await self._get(user_id)
 
-    async def _check_timezone(self, user_id: UUID, values: dict[str, Any]) -> None:
-        if not rules.is_timezone(values["timezone"]):
-            raise Invalid.field("timezone", "is not a time zone of the IANA database, such as America/New_York")
+    async def set_password(self, email: str, password: str) -> Account:
+        """Set the password of the account with this e-mail address, and end all its sessions.
+
+        Raises:
+            Invalid: the password is too easily guessed.
+            NotFound: there is no such account.
+            Unavailable: too many passwords are waiting to be hashed.
+
+        """
+        require_good_password("password", password, normalize_email(email))
+        password_hash = await self.passwords.hash(password)
+        user_id = await self.find(email)
+        # As in `change`: the account first, then its sessions.
+        await self.accounts.change(user_id, {"password_hash": password_hash})
+        await self.sessions.end_all(user_id, self.now)
+        self.forget_principal(user_id)
+        return await self._get(user_id)
+
+    async def _get(self, user_id: UUID) -> Account:
+        return (await self.accounts.get_row(user_id)).to_output(Account, self.now)
+
+    async def _timezone_change(self, user_id: UUID, timezone: str) -> Mapping[str, Any]:
+        """Return the columns to set, after locking the profile."""
+        require_timezone(timezone)
         profile = await self.profiles.lock(user_id)
-        if profile.timezone == values["timezone"]:
-            return
-        if not rules.may_change_timezone(profile.timezone_changed_at, self.now):
+        if profile.timezone == timezone:
+            return {}
+        if not may_change_timezone(profile.timezone_changed_at, self.now):
             raise Conflict("The time zone was changed less than 24 hours ago: try again tomorrow.")
-        values["timezone_changed_at"] = self.now
+        return {"timezone": timezone, "timezone_changed_at": self.now}
 
-    async def _keep_an_admin(self, user_id: UUID) -> None:
-        if await self.users.lock_active_admins() == {user_id}:
+    async def _require_another_admin(self, user_id: UUID) -> None:
+        if await self.accounts.lock_active_admins() == {user_id}:
             raise Conflict("This is the only active admin: make someone else an admin first.")
 
 
 def take(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Move the named values, where they are given, into a dict of their own."""
+    """Remove the named values that are present, and return them."""
     return {name: values.pop(name) for name in names if name in values}
 
 
-async def provide_account_service(
+def create_account_service(
+    session: AsyncSession,
+    *,
+    image_storage: ImageStorage | None,
+    passwords: Passwords,
+    forget_principal: ForgetPrincipal,
+    now: datetime,
+) -> AccountService:
+    """Return the service with its repositories in the transaction of `session`."""
+    return AccountService(
+        AccountRepository(session),
+        ProfileRepository(session),
+        SubscriptionRepository(session),
+        SessionRepository(session),
+        image_storage=image_storage,
+        passwords=passwords,
+        forget_principal=forget_principal,
+        now=now,
+    )
+
+
+def provide_account_service(
     session: NamedDependency[AsyncSession],
     image_storage: NamedDependency[ImageStorage | None],
+    passwords: NamedDependency[Passwords],
     principals: NamedDependency[PrincipalCache],
     now: NamedDependency[datetime],
 ) -> AccountService:
-    return AccountService(session, image_storage, principals, now)
+    return create_account_service(
+        session,
+        image_storage=image_storage,
+        passwords=passwords,
+        forget_principal=partial(principals.forget_after_commit, session),
+        now=now,
+    )

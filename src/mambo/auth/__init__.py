@@ -1,1 +1,1 @@
-"""Who is asking: sign-in, sessions, tokens and passwords."""
+"""Registration, sign-in, sessions, tokens, passwords, and the e-mails that carry a token."""

@@ -1,35 +1,46 @@
-"""`/api/auth`: making an account, signing in, staying signed in, and ending it."""
+"""`/api/auth`: registration, sign-in, refresh, forgotten passwords, and a person's own sessions."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, Response, delete, get, post
+from litestar import Controller, Request, Response, delete, post
 from litestar.background_tasks import BackgroundTask
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from mambo.auth.emails import EmailNotifier
-from mambo.auth.schemas import Credentials, OAuth2Form, PasswordChange, Refresh, Registration, Session, Token
-from mambo.auth.service import (
-    RefreshService,
-    SessionService,
-    SignInService,
-    provide_refresh_service,
-    provide_session_service,
-    provide_sign_in_service,
+from mambo.auth.recovery import RecoveryService, provide_recovery_service
+from mambo.auth.refresh import RefreshService, provide_refresh_service
+from mambo.auth.repository import LiveSessionRepository, provide_live_sessions
+from mambo.auth.schemas import (
+    Credentials,
+    ForgottenPassword,
+    OAuth2Form,
+    OnItsWay,
+    PasswordChange,
+    PasswordReset,
+    Refresh,
+    Registration,
+    Session,
+    Token,
+    Verification,
 )
+from mambo.auth.service import SessionService, SignInService, provide_session_service, provide_sign_in_service
 from mambo.errors import WrongMediaType
-from mambo.limits.rules import PASSWORD, REGISTER
-from mambo.users.rules import normalize_email
+from mambo.limits.rules import FORGOT_ADDRESS, PASSWORD, REGISTER
 from mambo.web.guards import IGNORES_TOKEN, open_to_anyone, requires_user
+from mambo.web.handlers import fast_get
 from mambo.web.openapi import raises
-from mambo.web.principal import Principal
+from mambo.web.principal import Principal, principal_of
+
+NO_STORE = CacheControlHeader(no_store=True)
 
 
 async def read_credentials(request: Request[Any, Any, Any]) -> Credentials:
-    """The credentials of a JSON body or of OAuth2's password form.
+    """Return the credentials of a JSON body or of OAuth2's password form.
 
     Raises:
         WrongMediaType: the body is neither.
@@ -45,15 +56,18 @@ async def read_credentials(request: Request[Any, Any, Any]) -> Credentials:
 
 
 class AuthController(Controller):
+    """The routes for people who are not signed in."""
+
     path = "/api/auth"
     tags = ("Authentication",)
     guards = (open_to_anyone,)
-    # A client may send its old token along when it signs in anew.
-    opt = {IGNORES_TOKEN: True}
-    cache_control = CacheControlHeader(no_store=True)
+    opt = {IGNORES_TOKEN: True}  # a client may send its old token when it signs in again
+    cache_control = NO_STORE
     dependencies = {
-        "sign_in": Provide(provide_sign_in_service),
-        "refreshing": Provide(provide_refresh_service),
+        "sign_in": Provide(provide_sign_in_service, sync_to_thread=False),
+        "refresh_tokens": Provide(provide_refresh_service, sync_to_thread=False),
+        "sessions": Provide(provide_session_service, sync_to_thread=False),
+        "recovery": Provide(provide_recovery_service, sync_to_thread=False),
     }
 
     @post("/register", rate_limit=REGISTER, responses=raises(409, 429))
@@ -63,10 +77,10 @@ class AuthController(Controller):
         sign_in: NamedDependency[SignInService],
         emails: NamedDependency[EmailNotifier],
     ) -> Response[Token]:
-        """Make an account and sign it in; an e-mail with a link to confirm the address goes out."""
-        user_id, token = await sign_in.register(data)
-        verification = BackgroundTask(emails.send_verification, user_id, normalize_email(data.email))
-        return Response(token, background=verification)
+        """Create an account and sign it in; a link to confirm the address is sent by e-mail."""
+        account = await sign_in.register(data)
+        verification = BackgroundTask(emails.send_verification, account.id, account.email)
+        return Response(account.token, background=verification)
 
     @post("/token", status_code=200, responses=raises(401, 429))
     async def create_token(self, request: Request[Any, Any, Any], sign_in: NamedDependency[SignInService]) -> Token:
@@ -74,28 +88,62 @@ class AuthController(Controller):
         return await sign_in.sign_in(await read_credentials(request))
 
     @post("/refresh", status_code=200, responses=raises(401, 429))
-    async def refresh(self, data: JSONBody[Refresh], refreshing: NamedDependency[RefreshService]) -> Token:
-        """New tokens for a refresh token; each is used once, and again within ten seconds should the answer be lost."""
-        return await refreshing.refresh(data.refresh_token)
+    async def refresh(self, data: JSONBody[Refresh], refresh_tokens: NamedDependency[RefreshService]) -> Token:
+        """Exchange a refresh token, which works once, and for ten seconds again in case the response was lost."""
+        return await refresh_tokens.refresh(data.refresh_token)
+
+    @post("/forgot-password", status_code=202, rate_limit=FORGOT_ADDRESS, responses=raises(429))
+    async def forget_password(
+        self,
+        data: JSONBody[ForgottenPassword],
+        recovery: NamedDependency[RecoveryService],
+        emails: NamedDependency[EmailNotifier],
+    ) -> Response[OnItsWay]:
+        """Send a link to set a new password if the address has an account; the response is always the same."""
+        user = await recovery.find(data.email)
+        return Response(
+            OnItsWay(detail="If there is an account with this address, an e-mail is on its way to it."),
+            background=BackgroundTask(emails.send_reset, user.id, user.email) if user else None,
+        )
+
+    @post("/reset-password", status_code=204)
+    async def reset_password(self, data: JSONBody[PasswordReset], recovery: NamedDependency[RecoveryService]) -> None:
+        """Set a new password with the token of the e-mail; all sessions end."""
+        await recovery.reset_password(data.token, data.new_password)
+
+    @post("/verify-email", status_code=204)
+    async def verify_email(self, data: JSONBody[Verification], recovery: NamedDependency[RecoveryService]) -> None:
+        """Confirm an address with the token of the e-mail."""
+        await recovery.verify_email(data.token)
 
 
 class SessionController(Controller):
+    """The routes for people who are signed in."""
+
     path = "/api/auth"
     tags = ("Authentication",)
     guards = (requires_user,)
-    dependencies = {"sessions": Provide(provide_session_service)}
+    dependencies = {
+        "sessions": Provide(provide_session_service, sync_to_thread=False),
+        "live_sessions": Provide(provide_live_sessions, sync_to_thread=False),
+        "recovery": Provide(provide_recovery_service, sync_to_thread=False),
+    }
 
     @post("/logout", status_code=204)
     async def log_out(self, principal: NamedDependency[Principal], sessions: NamedDependency[SessionService]) -> None:
-        """End this session; its tokens count no more, on any device."""
+        """End this session; its tokens stop working everywhere."""
         await sessions.end(principal.session_id, principal)
 
-    @get("/sessions", cache_control=CacheControlHeader(no_store=True))
+    @fast_get("/sessions", cache_control=NO_STORE)
     async def list_sessions(
-        self, principal: NamedDependency[Principal], sessions: NamedDependency[SessionService]
+        self,
+        request: Request[Any, Any, Any],
+        live_sessions: NamedDependency[LiveSessionRepository],
+        now: NamedDependency[datetime],
     ) -> list[Session]:
-        """One's own sessions, the last seen first."""
-        return await sessions.get(principal.user_id, principal.session_id)
+        """List your own sessions, the last seen first."""
+        principal = principal_of(request)
+        return await live_sessions.list_of(principal.user_id, now, current=principal.session_id)
 
     @delete("/sessions/{session_id:uuid}", responses=raises(404))
     async def end_session(
@@ -104,7 +152,7 @@ class SessionController(Controller):
         principal: NamedDependency[Principal],
         sessions: NamedDependency[SessionService],
     ) -> None:
-        """End a session of one's own; an admin may end anyone's."""
+        """End one of your own sessions; an admin may end anyone's."""
         await sessions.end(session_id, principal)
 
     @post("/password", rate_limit=PASSWORD, status_code=204, responses=raises(409, 429))
@@ -114,5 +162,19 @@ class SessionController(Controller):
         principal: NamedDependency[Principal],
         sessions: NamedDependency[SessionService],
     ) -> None:
-        """Change one's own password; every other session ends."""
+        """Change your own password; all other sessions end."""
         await sessions.change_password(data, principal)
+
+    @post("/resend-verification", status_code=202, responses=raises(409, 429))
+    async def resend_verification(
+        self,
+        principal: NamedDependency[Principal],
+        recovery: NamedDependency[RecoveryService],
+        emails: NamedDependency[EmailNotifier],
+    ) -> Response[OnItsWay]:
+        """Send the link that confirms your address again; older links stop working."""
+        user = await recovery.get_unverified(principal.user_id)
+        return Response(
+            OnItsWay(detail="An e-mail is on its way to you."),
+            background=BackgroundTask(emails.send_verification, user.id, user.email),
+        )

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class EmailTemplate(Struct, frozen=True):
-    """What a mail is about: its template, the page of the web client it leads to, and how long its link works."""
+    """An e-mail's subject and template, the page of the web client that it links to, and how long the link works."""
 
     subject: str
     template: str
@@ -29,17 +29,18 @@ class EmailTemplate(Struct, frozen=True):
     lifetime: timedelta
 
 
-LETTERS = {
+EMAIL_TEMPLATES = {
     TokenPurpose.RESET: EmailTemplate("Set a new password", "reset", "reset-password", timedelta(minutes=60)),
     TokenPurpose.VERIFY: EmailTemplate("Confirm your e-mail address", "verify", "verify-email", timedelta(hours=24)),
 }
 
 
 class EmailNotifier:
-    """Writes the mails that carry tokens, once the response is sent: nobody can be told then, so failures are logged.
+    """Sends the e-mails that carry a token, after the response; a failure is logged, because no client waits for it.
 
-    A token is made where its mail is, and not in the request: so the answer takes as long whether there is anyone to
-    write to or not. The mails hold no words of the person's own, for anyone can register another's address.
+    The token is created here and not in the request, so that the response takes the same time whether or not the
+    address has an account. The e-mails contain nothing that a person has entered, because anyone can register with
+    someone else's address.
     """
 
     def __init__(self, transactions: Transactions, mailer: Mailer | None, web_address: str, clock: Clock) -> None:
@@ -53,20 +54,25 @@ class EmailNotifier:
         )
 
     def require_mailer(self) -> Mailer:
-        """The mailer; Unavailable with `not_configured` without."""
+        """Return the mailer.
+
+        Raises:
+            Unavailable: no mailer is configured; the code is `not_configured`.
+
+        """
         if self.mailer is None:
             raise Unavailable(
-                "This school cannot send e-mails, for SMTP_URL and MAIL_FROM are not set: ask it to help you.",
+                "This school cannot send e-mails, because SMTP_URL and MAIL_FROM are not set: ask it to help you.",
                 code="not_configured",
             )
         return self.mailer
 
     async def send_reset(self, user_id: UUID, email: str) -> None:
-        """Send a link with which a new password can be set within the hour."""
+        """Send a link with which a new password can be set within an hour."""
         await self._send(TokenPurpose.RESET, user_id, email)
 
     async def send_verification(self, user_id: UUID, email: str) -> None:
-        """Send a link that shows within a day that the address is the person's own; without a mailer, nothing."""
+        """Send a link that confirms the address within a day; without a mailer do nothing."""
         if self.mailer is not None:
             await self._send(TokenPurpose.VERIFY, user_id, email)
 
@@ -76,23 +82,23 @@ class EmailNotifier:
             user_id=user_id,
             purpose=purpose,
             hash=hash_of(token),
-            expires_at=now + LETTERS[purpose].lifetime,
+            expires_at=now + EMAIL_TEMPLATES[purpose].lifetime,
             created_at=now,
         )
         try:
             mailer = self.require_mailer()
             async with self.transactions.begin() as session:
                 await EmailTokenRepository(session).replace(row)
-            await mailer.send(self._write(purpose, email, token))
+            await mailer.send(self._render(purpose, email, token))
         except (MamboError, SQLAlchemyError, OSError) as error:
             reason = error.detail if isinstance(error, MamboError) else type(error).__name__
             log.error("mail not sent", purpose=purpose, user_id=str(user_id), reason=reason)  # noqa: TRY400 - said
 
-    def _write(self, purpose: TokenPurpose, email: str, token: str) -> Mail:
-        letter = LETTERS[purpose]
-        link = f"{self.web_address}/{letter.page}?token={token}"
+    def _render(self, purpose: TokenPurpose, email: str, token: str) -> Mail:
+        template = EMAIL_TEMPLATES[purpose]
+        link = f"{self.web_address}/{template.page}?token={token}"
         text, html = (
-            self._templates.get_template(f"{letter.template}.{kind}").render(subject=letter.subject, link=link)
+            self._templates.get_template(f"{template.template}.{kind}").render(subject=template.subject, link=link)
             for kind in ("txt", "html")
         )
-        return Mail(email, letter.subject, text, html)
+        return Mail(email, template.subject, text, html)

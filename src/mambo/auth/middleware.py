@@ -1,4 +1,4 @@
-"""Reads the bearer token of each request and puts the person behind it into the scope."""
+"""Puts the principal of the bearer token into the scope of each request."""
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
@@ -13,7 +13,10 @@ from mambo.web.principal import Principal
 
 
 class AuthenticationMiddleware(ASGIMiddleware):
-    """No token: nobody is signed in, and the guards decide. A bad token is 401, save on routes that ignore tokens."""
+    """Authenticates requests. One without a token is passed on, and the route's guards decide.
+
+    A bad token is 401, except on routes that ignore tokens.
+    """
 
     scopes = (ScopeType.HTTP,)
 
@@ -23,10 +26,10 @@ class AuthenticationMiddleware(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         scope["user"] = None
         if not scope["route_handler"].opt.get(IGNORES_TOKEN):
-            scope["user"] = await self._who(scope)
+            scope["user"] = await self._authenticate(scope)
         await next_app(scope, receive, send)
 
-    async def _who(self, scope: Scope) -> Principal | None:
+    async def _authenticate(self, scope: Scope) -> Principal | None:
         header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, token = header.decode("latin-1").partition(" ")
         if not scheme:

@@ -1,4 +1,4 @@
-"""Sessions: one row per sign-in, the truth behind every token; and the refresh tokens that prolong them."""
+"""Sessions, which decide whether a token is valid, their refresh tokens, and tokens sent by e-mail."""
 
 import enum
 from datetime import datetime
@@ -11,7 +11,7 @@ from mambo.database.base import Base, Identified, one_of
 
 
 class AuthSession(Identified):
-    """One sign-in on one device; revoking the row ends every token made from it. `expires_at` never moves."""
+    """One sign-in on one device. Revoking it ends all its tokens; `expires_at` never changes."""
 
     __tablename__ = "auth_session"
     __table_args__ = (
@@ -28,7 +28,7 @@ class AuthSession(Identified):
 
 
 class RefreshToken(Base):
-    """A refresh token's SHA-256; used ones stay as long as their session, so that their reuse is seen."""
+    """The SHA-256 of a refresh token. Used ones are kept as long as their session, to detect reuse."""
 
     __tablename__ = "refresh_token"
     __table_args__ = (sa.Index("ix_refresh_token_session_id", "session_id"),)
@@ -40,14 +40,14 @@ class RefreshToken(Base):
 
 
 class TokenPurpose(enum.StrEnum):
-    """What a token is good for."""
+    """What an e-mailed token is for."""
 
     VERIFY = "verify"
     RESET = "reset"
 
 
 class EmailToken(Base):
-    """The SHA-256 of a token that was sent to a person; a newer one takes its place, and using it deletes it."""
+    """The SHA-256 of a token that was sent by e-mail. A newer one replaces it, and its use deletes it."""
 
     __tablename__ = "email_token"
     __table_args__ = (sa.UniqueConstraint("hash"),)

@@ -1,7 +1,6 @@
-"""Passwords: Argon2id, one at a time, never on the event loop; and which ones are too easily guessed."""
+"""Password hashing with Argon2id on a thread of its own, and the refusal of passwords that are easily guessed."""
 
 import asyncio
-import re
 import runpy
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,130 +15,128 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from msgspec import Struct
 
+from mambo.auth.rules import password_weakness
 from mambo.errors import Invalid, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# OWASP's cost for Argon2id: 19 MiB, 2 passes, 1 lane.
+# OWASP's parameters for Argon2id: 19 MiB, 2 passes, 1 lane.
 HASHER = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
-WAITING = 32
+MAX_WAITING = 32
 
-BCRYPT = ("$2a$", "$2b$", "$2y$")  # what the older service stored
-BCRYPT_BYTES = 72  # it never read more of a password
-
-SIGN = r"[ -@\[-`{-~]"  # an ASCII digit, punctuation mark or space
-UP_TO_FIVE_SIGNS = re.compile(SIGN + r"{1,5}\Z")  # a year and a mark
-SCHOOLS_WORDS = re.compile(rf"{SIGN}*(?:(?:the|mambo|inn|salsa|on[ -/_]*(?:2|two)|dance[rs]?|dancing){SIGN}*)+")
+BCRYPT_PREFIXES = ("$2a$", "$2b$", "$2y$")  # stored by the older service
+BCRYPT_BYTES = 72  # bcrypt ignores the rest of a password
 
 
-class Checked(Struct, frozen=True):
-    """Whether the password was right, and then the hash to store instead where the stored one is of another cost."""
+class PasswordCheck(Struct, frozen=True):
+    """Whether a password was right, and a hash to store if the stored one has other parameters."""
 
     is_right: bool
     new_hash: str | None = None
 
 
 class Passwords:
-    """Hashes and checks passwords on one thread of its own: more threads are slower and take 19 MiB each.
+    """Hashes and checks passwords on one thread: more threads would be slower and take 19 MiB each.
 
-    One is at work and at most `WAITING` wait, for `wait_seconds` at most; a caller who leaves gives up its place.
+    At most `MAX_WAITING` callers wait for the thread, each for at most `wait_seconds`. A caller that is cancelled
+    frees its slot.
     """
 
     def __init__(self, *, wait_seconds: float = 1.0) -> None:
         self._wait_seconds = wait_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
-        self._places = BoundedSemaphore(1 + WAITING)
-        self._nobody = HASHER.hash("nobody's password")
-        common_passwords()  # now, and not while the first account is made
+        self._slots = BoundedSemaphore(1 + MAX_WAITING)
+        self._dummy_hash = HASHER.hash("the password of no account")
+        common_passwords()  # loaded here, so that the first registration does not wait for it
 
     @contextmanager
-    def place(self) -> Iterator["HashingSlot"]:
-        """Take a place, before anything else is done for whoever needs one.
+    def slot(self) -> Iterator["HashingSlot"]:
+        """Reserve a slot for one password, before anything else is done for the caller.
 
         Raises:
-            Unavailable: too many are waiting.
+            Unavailable: all slots are taken.
 
         """
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise busy()
-        place = HashingSlot(self._thread, self._nobody, self._wait_seconds)
+        slot = HashingSlot(self._thread, self._dummy_hash, self._wait_seconds)
         try:
-            yield place
+            yield slot
         finally:
-            place.leave(self._places.release)
+            slot.free(self._slots.release)
 
     async def hash(self, password: str) -> str:
-        """Make the hash to store.
+        """Return the hash to store.
 
         Raises:
-            Unavailable: too many are waiting.
+            Unavailable: too many passwords are waiting.
 
         """
-        with self.place() as place:
-            return await place.in_turn(HASHER.hash, password)
+        with self.slot() as slot:
+            return await slot.run(HASHER.hash, password)
 
-    async def check(self, password_hash: str | None, password: str) -> Checked:
-        """Compare a password with the stored hash; without one it takes as long, and is not right.
+    async def check(self, password_hash: str | None, password: str) -> PasswordCheck:
+        """Compare a password with the stored hash; None takes as long and is never right.
 
         Raises:
-            Unavailable: too many are waiting.
+            Unavailable: too many passwords are waiting.
 
         """
-        with self.place() as place:
-            return await place.check(password_hash, password)
+        with self.slot() as slot:
+            return await slot.check(password_hash, password)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class HashingSlot:
-    """A place in the queue, for one piece of work."""
+    """A reservation of the hashing thread for one call."""
 
-    def __init__(self, thread: ThreadPoolExecutor, nobody: str, wait_seconds: float) -> None:
-        self._thread, self._nobody, self._wait_seconds = thread, nobody, wait_seconds
-        self._turn: Future[Any] | None = None
+    def __init__(self, thread: ThreadPoolExecutor, dummy_hash: str, wait_seconds: float) -> None:
+        self._thread, self._dummy_hash, self._wait_seconds = thread, dummy_hash, wait_seconds
+        self._job: Future[Any] | None = None
 
-    async def check(self, password_hash: str | None, password: str) -> Checked:
-        """As `Passwords.check`."""
-        return await self.in_turn(check, password_hash or self._nobody, password, is_nobody=password_hash is None)
+    async def check(self, password_hash: str | None, password: str) -> PasswordCheck:
+        """Compare a password with the stored hash, as `Passwords.check` does."""
+        return await self.run(check, password_hash or self._dummy_hash, password, is_dummy=password_hash is None)
 
-    async def in_turn(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Do the work on the thread.
+    async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call a function on the thread and return its result.
 
         Raises:
-            Unavailable: its turn did not come in time.
+            Unavailable: the thread was not free in time.
 
         """
-        turn = self._thread.submit(work, *arguments, **options)
-        self._turn = turn
-        result = asyncio.wrap_future(turn)
+        self._job = job = self._thread.submit(function, *arguments, **options)
+        result = asyncio.wrap_future(job)
         await asyncio.wait([result], timeout=self._wait_seconds)
-        if not result.done() and turn.cancel():
+        if not result.done() and job.cancel():
             raise busy()
         return await result
 
-    def leave(self, release: Callable[[], None]) -> None:
-        """Give the place up; work that has begun goes on, though nobody waits for it, and keeps it until then."""
-        if self._turn is None:
+    def free(self, release: Callable[[], None]) -> None:
+        """Release the slot, but only after the thread has finished a call that it has already started."""
+        if self._job is None:
             release()
         else:
-            self._turn.cancel()
-            self._turn.add_done_callback(lambda _: release())
+            self._job.cancel()
+            self._job.add_done_callback(lambda _: release())
 
 
 def busy() -> Unavailable:
     return Unavailable("Too many people are signing in. Try again in a second.", code="busy", retry_after=1)
 
 
-def check(stored: str, password: str, *, is_nobody: bool) -> Checked:
-    is_bcrypt = stored.startswith(BCRYPT)
+def check(stored: str, password: str, *, is_dummy: bool) -> PasswordCheck:
+    is_bcrypt = stored.startswith(BCRYPT_PREFIXES)
     matches = matches_bcrypt if is_bcrypt else matches_argon2
-    if not matches(stored, password) or is_nobody:
-        return Checked(is_right=False)
-    # All hashes come to one cost: a cheaper one is weaker, a dearer one shows by its time that there is an account.
+    if not matches(stored, password) or is_dummy:
+        return PasswordCheck(is_right=False)
+    # All hashes get the same parameters: cheaper ones are weaker, and the time that dearer ones take shows that an
+    # account exists.
     is_current = not is_bcrypt and not HASHER.check_needs_rehash(stored)
-    return Checked(is_right=True, new_hash=None if is_current else HASHER.hash(password))
+    return PasswordCheck(is_right=True, new_hash=None if is_current else HASHER.hash(password))
 
 
 def matches_argon2(stored: str, password: str) -> bool:
@@ -157,31 +154,21 @@ def matches_bcrypt(stored: str, password: str) -> bool:
 
 
 def require_good_password(field: str, password: str, email: str = "") -> None:
-    """Refuse what is tried first: common passwords, the school's words, and the person's own e-mail address.
-
-    Capitals, and up to five digits and signs at the end, make no difference.
+    """Refuse a password that is easily guessed; `field` names it in the error.
 
     Raises:
-        Invalid: the password is one of those.
+        Invalid: it is a common password, consists of the school's words or is the e-mail address.
 
     """
-    folded, address = password.casefold().strip(), email.casefold().strip()
-    forms = {folded, UP_TO_FIVE_SIGNS.sub("", folded)}
-    if address and forms & {address, address.partition("@")[0]}:
-        raise Invalid.field(
-            field, "is your e-mail address or its first part: choose a few words that nobody links to you", "guessable"
-        )
-    if not folded or forms & common_passwords() or SCHOOLS_WORDS.fullmatch(folded):
-        raise Invalid.field(
-            field, "is among the first that are guessed: choose a few words that do not belong together", "guessable"
-        )
+    if weakness := password_weakness(password, email, common_passwords()):
+        raise Invalid.field(field, weakness, "guessable")
 
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """The 30 000 most common passwords, in lower case, as zxcvbn lists them.
+    """Return zxcvbn's list of the 30 000 most common passwords, in lower case.
 
-    To import zxcvbn would rank its lists of words and names too, for 15 MB and a tenth of a second.
+    Its file is run alone because importing zxcvbn also ranks its words and names, which takes 15 MB and 0.1 s.
     """
     file = distribution("zxcvbn").locate_file("zxcvbn/frequency_lists.py")
     return frozenset(runpy.run_path(str(file))["FREQUENCY_LISTS"]["passwords"])

@@ -1,4 +1,4 @@
-"""What goes in and out of signing in."""
+"""Request and response bodies of `/api/auth`."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -26,14 +26,14 @@ class Registration(Input):
 
 
 class Credentials(Input):
-    """An e-mail address and its password."""
+    """An e-mail address and a password."""
 
     email: Email
     password: Password
 
 
 class OAuth2Form(Struct, kw_only=True):
-    """The password form of OAuth2 (RFC 6749 4.3), where the e-mail is called username; other fields are ignored."""
+    """The password form of OAuth2 (RFC 6749 4.3), which calls the e-mail address username; other fields are ignored."""
 
     username: Email
     password: Password
@@ -41,9 +41,9 @@ class OAuth2Form(Struct, kw_only=True):
 
 
 class Token(Output):
-    """A signed-in session's tokens; how long they count in seconds.
+    """The tokens of a session, and their lifetimes in seconds.
 
-    Clients that know only the access token sign in anew when it is over; the others refresh.
+    A client that uses only the access token signs in again when it has expired; others refresh.
     """
 
     access_token: str
@@ -54,20 +54,20 @@ class Token(Output):
 
 
 class Refresh(Input):
-    """The refresh token of the last answer; each is used once."""
+    """The refresh token of the last response; each is used once."""
 
     refresh_token: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class PasswordChange(Input):
-    """A new password, and the one it replaces."""
+    """A new password, and the current one."""
 
     current_password: Password
     new_password: NewPassword
 
 
 class Session(Output):
-    """A sign-in on a device; `current` is the one that asks."""
+    """A sign-in on a device; `current` marks the session of the request."""
 
     id: UUID
     device: str
@@ -80,13 +80,13 @@ EmailedToken = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class ForgottenPassword(Input):
-    """Whose password is forgotten."""
+    """The address of the account whose password is forgotten."""
 
     email: Email
 
 
 class PasswordReset(Input):
-    """The token of the e-mail's link, and the password from now on."""
+    """The token of the e-mail's link, and the new password."""
 
     token: EmailedToken
     new_password: NewPassword
@@ -99,6 +99,6 @@ class Verification(Input):
 
 
 class OnItsWay(Output):
-    """An e-mail goes out; `detail` is a sentence for the person."""
+    """An e-mail is being sent; `detail` is a sentence for the person."""
 
     detail: str

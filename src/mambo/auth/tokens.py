@@ -1,4 +1,4 @@
-"""Access tokens: short JWTs (RFC 9068 `at+jwt`) that name a session and say nothing else; and refresh tokens."""
+"""Access tokens (RFC 9068 `at+jwt`), which name an account and a session and nothing else, and refresh tokens."""
 
 import base64
 import hashlib
@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 import jwt
 from msgspec import Struct
 
+from mambo.auth.rules import refresh_token_end
+from mambo.auth.schemas import Token
 from mambo.errors import NotSignedIn
 
 ISSUER, AUDIENCE, TYPE = "mambo", "mambo-api", "at+jwt"
@@ -21,16 +23,16 @@ SIGN_IN_AGAIN = "Your sign-in is not valid or has ended: sign in again."
 
 
 class Claims(Struct, frozen=True):
-    """Whom a token names: the person and the sign-in it was made from."""
+    """The account that a token names, and the session for which it was issued."""
 
     user_id: UUID
     session_id: UUID
 
 
 class AccessTokens:
-    """Makes and reads access tokens; whether the session still counts is the database's to say.
+    """Issues and reads access tokens. Whether a session is live is in the database, not in the token.
 
-    The first of the secret keys signs; the others are still accepted, so that a key can be replaced.
+    The first secret key signs; tokens of the others are still accepted, so that a key can be replaced.
     """
 
     def __init__(self, secret_keys: Sequence[str], algorithm: str, lifetime: timedelta) -> None:
@@ -40,9 +42,9 @@ class AccessTokens:
         self._algorithm = algorithm
         self.lifetime = lifetime
 
-    def issue(self, claims: Claims, now: datetime, until: datetime) -> tuple[str, int]:
-        """A token and its life in seconds; it ends with the session at the latest."""
-        expires = min(now + self.lifetime, until)
+    def issue(self, claims: Claims, now: datetime, session_end: datetime) -> tuple[str, int]:
+        """Return a token and its lifetime in seconds; it expires with the session at the latest."""
+        expires = min(now + self.lifetime, session_end)
         payload = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -57,10 +59,10 @@ class AccessTokens:
         return token, int(expires.timestamp()) - int(now.timestamp())
 
     def read(self, token: str, now: datetime) -> Claims:
-        """Whom the token names.
+        """Return the claims of a token.
 
         Raises:
-            NotSignedIn: it is not one of ours, was changed, or is over.
+            NotSignedIn: the token is not one of ours, was changed or has expired.
 
         """
         try:
@@ -87,25 +89,45 @@ class AccessTokens:
 
 
 class RefreshTokens:
-    """Makes refresh tokens: opaque, 256 bits, and each the parent of one other.
+    """Generates refresh tokens: opaque, 256 bits.
 
-    The child follows from its parent, so that a reply that was lost can be given again with nothing stored to give.
+    Each token (parent) determines the one that replaces it (child), so that a lost response can be repeated although
+    only the hash of the child is stored.
     """
 
     def __init__(self, secret_key: str) -> None:
         self._key = hmac.digest(secret_key.encode(), b"mambo refresh token", "sha512")
 
     def first(self) -> str:
-        return written(secrets.token_bytes(32))
+        """Return a random token, the first of a session."""
+        return encode_refresh_token(secrets.token_bytes(32))
 
     def child_of(self, token: str) -> str:
-        return written(hmac.digest(self._key, b"child|" + token.encode(), "sha256"))
+        """Return the token that replaces this one."""
+        return encode_refresh_token(hmac.digest(self._key, b"child|" + token.encode(), "sha256"))
 
 
-def written(bits: bytes) -> str:
+class TokenIssuer(Struct, frozen=True):
+    """Builds the response of a sign-in or a refresh."""
+
+    access: AccessTokens
+    refresh: RefreshTokens
+
+    def issue(self, claims: Claims, refresh_token: str, now: datetime, session_end: datetime) -> Token:
+        """Return a new access token together with the refresh token."""
+        access_token, seconds = self.access.issue(claims, now, session_end)
+        return Token(
+            access_token=access_token,
+            expires_in=seconds,
+            refresh_token=refresh_token,
+            refresh_expires_in=int((refresh_token_end(now, session_end) - now).total_seconds()),
+        )
+
+
+def encode_refresh_token(bits: bytes) -> str:
     return REFRESH_PREFIX + base64.urlsafe_b64encode(bits).decode().rstrip("=")
 
 
 def hash_of(token: str) -> bytes:
-    """What is stored of a refresh token."""
+    """Return the SHA-256 of a refresh token or an e-mailed token, which is what the database stores of it."""
     return hashlib.sha256(token.encode()).digest()

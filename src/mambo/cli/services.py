@@ -154,8 +154,8 @@ def database_errors_reported(url: str) -> Iterator[None]:
         raise click.ClickException(
             f"The database at {where} refused the connection ({error}): check DATABASE_URL."
         ) from None
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) not in {"42P01", "42703"}:  # an unknown table or column
+    except (ProgrammingError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        if getattr(getattr(error, "orig", error), "sqlstate", None) not in {"42P01", "42703"}:  # such a table or column
             raise
         raise click.ClickException("The database is not migrated to this version: run `mambo db upgrade`.") from None
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):

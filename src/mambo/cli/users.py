@@ -37,12 +37,10 @@ def create(
     data_dir: Path,
 ) -> None:
     """Make an account, as for the first admin of a school."""
-    from mambo import administering
+    from mambo.cli import accounts
 
-    password = administering.read_password(from_stdin=password_stdin)
-    click.echo(
-        administering.run(data_dir, lambda registry: registry.create(email, first_name, last_name, role, password))
-    )
+    password = accounts.read_password(from_stdin=password_stdin)
+    click.echo(accounts.run(data_dir, accounts.create, email, first_name, last_name, role, password))
 
 
 @users.command("list")
@@ -52,9 +50,9 @@ def create(
 @data_dir_option
 def list_accounts(role: str | None, search: str | None, limit: int, data_dir: Path) -> None:
     """List accounts, the newest first."""
-    from mambo import administering
+    from mambo.cli import accounts
 
-    administering.show(administering.run(data_dir, lambda registry: registry.find(search, role, limit + 1)), limit)
+    accounts.show(accounts.find(data_dir, search, role, limit + 1), limit)
 
 
 @users.command()
@@ -63,9 +61,9 @@ def list_accounts(role: str | None, search: str | None, limit: int, data_dir: Pa
 @data_dir_option
 def set_role(email: str, role: str, data_dir: Path) -> None:
     """Give the account of EMAIL another role; the last active admin stays one."""
-    from mambo import administering
+    from mambo.cli import accounts
 
-    click.echo(administering.run(data_dir, lambda registry: registry.set_role(email, role)))
+    click.echo(accounts.run(data_dir, accounts.set_role, email, role))
 
 
 @users.command()
@@ -74,10 +72,10 @@ def set_role(email: str, role: str, data_dir: Path) -> None:
 @data_dir_option
 def set_password(email: str, password_stdin: bool, data_dir: Path) -> None:  # noqa: FBT001
     """Give the account of EMAIL another password, and sign it out everywhere."""
-    from mambo import administering
+    from mambo.cli import accounts
 
-    password = administering.read_password(from_stdin=password_stdin)
-    click.echo(administering.run(data_dir, lambda registry: registry.set_password(email, password)))
+    password = accounts.read_password(from_stdin=password_stdin)
+    click.echo(accounts.run(data_dir, accounts.set_password, email, password))
 
 
 @users.command()
@@ -85,9 +83,9 @@ def set_password(email: str, password_stdin: bool, data_dir: Path) -> None:  # n
 @data_dir_option
 def disable(email: str, data_dir: Path) -> None:
     """Lock the account of EMAIL and sign it out everywhere; the last active admin stays."""
-    from mambo import administering
+    from mambo.cli import accounts
 
-    click.echo(administering.run(data_dir, lambda registry: registry.disable(email)))
+    click.echo(accounts.run(data_dir, accounts.disable, email))
 
 
 @users.command()
@@ -95,6 +93,6 @@ def disable(email: str, data_dir: Path) -> None:
 @data_dir_option
 def enable(email: str, data_dir: Path) -> None:
     """Unlock the account of EMAIL: it can sign in again."""
-    from mambo import administering
+    from mambo.cli import accounts
 
-    click.echo(administering.run(data_dir, lambda registry: registry.enable(email)))
+    click.echo(accounts.run(data_dir, accounts.enable, email))

@@ -1,1 +1,1 @@
-"""What a person has paid for or been given."""
+"""What a learner has paid for or been given."""

@@ -11,7 +11,7 @@ from mambo.database.base import Base, one_of
 
 
 class Tier(enum.StrEnum):
-    """What a learner has subscribed to."""
+    """The plan of a subscription."""
 
     ROOKIE = "rookie"
     SOCIAL_DANCER = "social_dancer"
@@ -19,7 +19,7 @@ class Tier(enum.StrEnum):
 
 
 class SubscriptionStatus(enum.StrEnum):
-    """Where a subscription stands; `trialing` and `active` are live while the period lasts."""
+    """The state of a subscription; `trialing` and `active` open paid courses until the period ends."""
 
     INCOMPLETE = "incomplete"
     TRIALING = "trialing"
@@ -29,7 +29,7 @@ class SubscriptionStatus(enum.StrEnum):
 
 
 class Subscription(Base):
-    """What a learner pays for, and until when; an open end means it runs on."""
+    """A learner's subscription; without `current_period_end` it has no end."""
 
     __tablename__ = "subscription"
 

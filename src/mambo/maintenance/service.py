@@ -138,7 +138,7 @@ class MaintenanceService:
     async def forget_sessions(self) -> int:
         """Delete sign-ins that are over, with their refresh tokens; returns how many."""
         async with self.transactions.begin() as session:
-            return await SessionRepository(session).forget_over(self.clock())
+            return await SessionRepository(session).delete_expired(self.clock())
 
     async def compare_assets(self) -> tuple[list[str], list[str]]:
         """The assets of this Mux environment that nothing here knows, and the lessons whose asset it does not have."""

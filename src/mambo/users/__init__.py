@@ -1,1 +1,1 @@
-"""Who there is: accounts, their profiles and subscriptions."""
+"""The tables of people and the queries on them."""

@@ -1,4 +1,4 @@
-"""Accounts, profiles and subscriptions."""
+"""Accounts and profiles."""
 
 import enum
 from datetime import datetime
@@ -12,7 +12,7 @@ from mambo.web.principal import Role
 
 
 class LevelTag(enum.StrEnum):
-    """How a learner describes their own dancing."""
+    """A learner's own description of their dancing."""
 
     BEGINNER = "Beginner"
     NOVICE = "Novice"
@@ -21,7 +21,7 @@ class LevelTag(enum.StrEnum):
 
 
 class User(Identified):
-    """An account; the e-mail is stored trimmed and in lower case, and is one person's."""
+    """An account. The e-mail address is stored trimmed and in lower case, and is unique."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -43,12 +43,15 @@ class User(Identified):
 
 
 class UserProfile(Base):
-    """What a learner has reached and chosen; `xp` and since when are projections of the ledger, `level` follows."""
+    """A learner's totals and preferences.
+
+    `xp` and `xp_reached_at` are projections of the XP ledger; the database computes `level` from `xp`.
+    """
 
     __tablename__ = "user_profile"
     __table_args__ = (
         sa.CheckConstraint("xp >= 0", name="xp_not_negative", info={"problem": "XP cannot go below zero."}),
-        # Whether anyone still shows a picture is asked before it is deleted.
+        # A picture is deleted only when no profile shows it.
         sa.Index("ix_user_profile_avatar_url", "avatar_url", postgresql_where=sa.text("avatar_url IS NOT NULL")),
         sa.Index(
             "ix_user_profile_leaders",

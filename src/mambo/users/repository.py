@@ -1,86 +1,98 @@
-"""Questions about accounts."""
+"""Queries on accounts and profiles."""
 
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from msgspec import Struct
 
-from mambo.database.pool import Pool
-from mambo.database.repository import Repository
-from mambo.database.statements import Statement, param
+from mambo.database.repository import Query, ReadRepository, Repository
+from mambo.database.statements import param
 from mambo.entitlements.models import Subscription
 from mambo.users.models import User, UserProfile
-from mambo.web.principal import Role
+
+
+class Credential(Struct, frozen=True):
+    """The e-mail address and the password hash of an account."""
+
+    id: UUID
+    email: str
+    password_hash: str
+    email_verified_at: datetime | None
 
 
 def has_email(email: str | sa.BindParameter[str]) -> sa.ColumnElement[bool]:
-    """Whether it is the account with this normalized address; the index on `lower(email)` finds it."""
+    """Return the condition that an account has this normalized address; the index on `lower(email)` serves it."""
     return sa.func.lower(User.email) == sa.func.lower(email)
 
 
-CREDENTIAL = Statement(
-    sa.select(User.id, User.password_hash).where(has_email(param("email", sa.Text())), User.is_active)
-)
+CREDENTIALS = sa.select(User.id, User.email, User.password_hash, User.email_verified_at)
+CREDENTIAL_BY_ID = Query(CREDENTIALS.where(User.id == param("user_id", sa.Uuid())), Credential)
+ACTIVE_CREDENTIAL_BY_EMAIL = Query(CREDENTIALS.where(has_email(param("email", sa.Text())), User.is_active), Credential)
 
 
-class CredentialRepository:
-    """What a password is checked against: read while nothing is locked and no connection held."""
+class CredentialRepository(ReadRepository):
+    """Reads credentials on the pool, so that no transaction is open while a password is hashed."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    label = "user"
 
-    async def get(self, email: str) -> tuple[UUID, str] | None:
-        """Whose e-mail address it is, and the hash of their password; None when no active account has it."""
-        row: tuple[UUID, str] | None = await self._pool.fetch_one(CREDENTIAL, email=email)
-        return row
+    async def find_active(self, email: str) -> Credential | None:
+        """Return the credential of the active account with this normalized e-mail address."""
+        return await self._one(ACTIVE_CREDENTIAL_BY_EMAIL, email=email)
+
+    async def get(self, user_id: UUID) -> Credential:
+        """Return the credential of an account.
+
+        Raises:
+            NotFound: there is no such account.
+
+        """
+        return await self._required(CREDENTIAL_BY_ID, user_id=user_id)
 
 
 class UserRepository(Repository[User]):
-    """Accounts with their profile and subscription."""
+    """Loads and changes accounts."""
 
     model_type = User
+    label = "user"
 
     async def add_account(self, user: User, *, timezone: str, level_tag: str | None) -> User:
-        """Store an account with an empty profile and subscription; a known e-mail is a conflict."""
+        """Store an account with its profile and subscription.
+
+        Raises:
+            IntegrityError: the e-mail address has an account.
+
+        """
         await self.add(user)
         self.session.add(UserProfile(user_id=user.id, timezone=timezone, current_level_tag=level_tag))
         self.session.add(Subscription(user_id=user.id))
         return user
 
-    async def get_active_by_email(self, email: str) -> User | None:
-        return await self.get_one_or_none(has_email(email), User.is_active.is_(True))
+    async def lock_with_password(self, user_id: UUID, password_hash: str, *, new_hash: str | None = None) -> bool:
+        """Lock an active account if its stored hash is still `password_hash`, and store `new_hash` unless it is None.
 
-    async def confirm(self, user_id: UUID, password_hash: str, new_hash: str | None) -> bool:
-        """Lock an active account whose password is still the one that was checked, and store a new hash, if there is.
-
-        False when the account or its password has changed meanwhile.
+        Returns False when the account was disabled or its password was changed since the hash was read.
         """
-        is_as_checked = (User.id == user_id, User.password_hash == password_hash, User.is_active)
+        is_unchanged = (User.id == user_id, User.password_hash == password_hash, User.is_active)
         if new_hash is None:
-            query = sa.select(User.id).where(*is_as_checked).with_for_update(read=True)
+            query = sa.select(User.id).where(*is_unchanged).with_for_update(read=True)
             return await self.session.scalar(query) is not None
-        change = sa.update(User).where(*is_as_checked).values(password_hash=new_hash).returning(User.id)
+        change = sa.update(User).where(*is_unchanged).values(password_hash=new_hash).returning(User.id)
         return await self.session.scalar(change, execution_options={"synchronize_session": False}) is not None
 
-    async def lock_active_admins(self) -> set[UUID]:
-        """The ids of all admins who can sign in, none of whom changes until this transaction ends."""
-        query = sa.select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
-        return set(await self.session.scalars(query.with_for_update(key_share=True)))
-
-    async def change_row(self, user_id: UUID, model: type[Any], values: dict[str, Any]) -> None:
-        """Set columns of the person's row in `model`; no values, no statement."""
-        key = User.id if model is User else model.user_id
-        if values:
-            await self.session.execute(sa.update(model).where(key == user_id).values(values))
+    async def confirm_email(self, user_id: UUID, now: datetime) -> None:
+        """Store when the e-mail address was confirmed; only the first time counts."""
+        query = sa.update(User).where(User.id == user_id, User.email_verified_at.is_(None))
+        await self.session.execute(query.values(email_verified_at=now))
 
 
 class ProfileRepository(Repository[UserProfile]):
-    """Profiles."""
+    """Loads and changes profiles, which have the id of their account."""
 
     model_type = UserProfile
     id_attribute = "user_id"
 
     async def lock(self, user_id: UUID) -> UserProfile:
-        """The person's profile, which nobody else changes until this transaction ends."""
+        """Return a profile, and lock it until the transaction ends."""
         query = sa.select(UserProfile).where(UserProfile.user_id == user_id)
         return (await self.session.scalars(query.with_for_update(key_share=True))).one()

@@ -1,4 +1,4 @@
-"""These tests run against the app that sends e-mails."""
+"""These tests use the app that sends e-mails."""
 
 import pytest
 from litestar import Litestar

@@ -51,12 +51,12 @@ async def test_an_address_is_one_account_in_every_spelling(
 async def test_failed_sign_ins_count_for_the_account_in_every_spelling(
     school: School, client: httpx.AsyncClient
 ) -> None:
-    answers = [
+    responses = [
         await client.post("/api/auth/token", json={"email": SPELLINGS[n % len(SPELLINGS)], "password": "wrong"})
         for n in range(11)
     ]
 
-    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert [response.status_code for response in responses] == [401] * 10 + [429]
 
 
 async def test_two_domains_that_idna_2003_takes_for_one_are_two_accounts(

@@ -1,4 +1,4 @@
-"""A forgotten password: a link by e-mail, good once, for an hour."""
+"""Forgotten passwords: a link by e-mail that works once, within an hour."""
 
 import asyncio
 import logging
@@ -34,14 +34,14 @@ RESET = "/api/auth/reset-password"
 
 @pytest.fixture
 async def ana(school: School, client: httpx.AsyncClient, mailbox: MailServer) -> Caller:
-    """Someone who has registered, and is signed in."""
+    """Return a registered person who is signed in."""
     response = await client.post("/api/auth/register", json=ANA)
     user_id = await school.scalar(sa.select(User.id))
     return Caller(client, user_id, ANA["email"], response.json()["access_token"])
 
 
 async def forget(client: httpx.AsyncClient, mailbox: MailServer, email: str = ANA["email"]) -> str:
-    """Ask for a link; answers the token in it."""
+    """Request a link and return the token in it."""
     await client.post(FORGOT, json={"email": email})
     return await mailbox.link_to("reset-password", email)
 
@@ -52,7 +52,7 @@ async def sign_in(client: httpx.AsyncClient, password: str) -> int:
 
 
 async def test_a_forgotten_password_is_replaced(ana: Caller, client: httpx.AsyncClient, mailbox: MailServer) -> None:
-    """The old one counts no more, every session has ended, and the address is known to be one's own."""
+    """The old password does not sign in any more, and all sessions have ended."""
     phone = await client.post("/api/auth/token", json={"email": ANA["email"], "password": ANA["password"]})
     token = await forget(client, mailbox)
 
@@ -65,7 +65,7 @@ async def test_a_forgotten_password_is_replaced(ana: Caller, client: httpx.Async
     assert refreshed.status_code == 401
 
 
-async def test_a_reset_verifies_the_address(
+async def test_a_reset_confirms_the_address(
     school: School, ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, clock: TurnableClock
 ) -> None:
     token = await forget(client, mailbox)
@@ -75,7 +75,7 @@ async def test_a_reset_verifies_the_address(
     assert await school.scalar(sa.select(User.email_verified_at)) == clock.now
 
 
-async def test_a_reset_ends_nobody_elses_session(
+async def test_a_reset_ends_no_session_of_others(
     school: School, ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
     other = await school.person()
@@ -86,8 +86,8 @@ async def test_a_reset_ends_nobody_elses_session(
     assert (await other.get("/api/users/me")).status_code == 200
 
 
-async def test_the_mail_reads_well(ana: Caller, client: httpx.AsyncClient, mailbox: MailServer) -> None:
-    """Both versions say what it is about, how long the link works, and what to do if one did not ask."""
+async def test_the_mail_says_what_it_is_about(ana: Caller, client: httpx.AsyncClient, mailbox: MailServer) -> None:
+    """Text and HTML contain the link, how long it works, and what to do if someone else requested it."""
     await client.post(FORGOT, json={"email": ANA["email"]})
 
     recipients, message = mailbox.arrived.get_nowait()
@@ -105,7 +105,7 @@ async def test_the_mail_reads_well(ana: Caller, client: httpx.AsyncClient, mailb
 
 
 @pytest.mark.parametrize("email", ["ANA@Example.com", "  ana@example.com "])
-async def test_an_address_counts_however_it_is_written(
+async def test_case_and_spaces_of_the_address_do_not_matter(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, email: str
 ) -> None:
     await client.post(FORGOT, json={"email": email})
@@ -113,41 +113,42 @@ async def test_an_address_counts_however_it_is_written(
     assert await mailbox.link_to("reset-password", ANA["email"])
 
 
-async def test_the_answer_is_the_same_whether_or_not_there_is_an_account(
+async def test_the_response_is_the_same_whether_or_not_there_is_an_account(
     school: School, ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
-    """For an account, for none, and for a disabled one: which gets no mail either."""
+    """For an active account, a disabled one, which gets no mail, and none."""
     disabled = await school.person(is_active=False)
     while not mailbox.arrived.empty():
         mailbox.arrived.get_nowait()
 
-    answers = [
+    responses = [
         await client.post(FORGOT, json={"email": email}, headers={"X-Request-Id": "request-1"})
         for email in (ANA["email"], "nobody@example.com", disabled.email)
     ]
 
-    known, *others = [(answer.status_code, sorted(answer.headers.items()), answer.content) for answer in answers]
+    known, *others = [(reply.status_code, sorted(reply.headers.items()), reply.content) for reply in responses]
     assert known[0] == 202
     assert others == [known, known]
     assert mailbox.arrived.qsize() == 1
 
 
-async def test_the_answer_is_the_same_beyond_the_limit_too(
+async def test_the_response_is_the_same_beyond_the_limit(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
-    answers: dict[str, list[httpx.Response]] = {}
-    for email in (ANA["email"], "nobody@example.com"):
-        answers[email] = [await client.post(FORGOT, json={"email": email}) for _ in range(6)]
+    replies = [
+        [await client.post(FORGOT, json={"email": email}) for _ in range(6)]
+        for email in (ANA["email"], "nobody@example.com")
+    ]
 
-    known, unknown = ([(a.status_code, a.headers.get("retry-after")) for a in each] for each in answers.values())
+    known, unknown = ([(reply.status_code, reply.headers.get("retry-after")) for reply in each] for each in replies)
     assert known == unknown
     assert [status for status, _ in known] == [202] * 5 + [429]
 
 
-async def test_a_token_resets_once_of_twenty_times_at_once(
+async def test_of_twenty_concurrent_resets_with_one_token_one_succeeds(
     school: School, ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, settings: Settings
 ) -> None:
-    """They are held up until as many as have a connection stand before the token, for hashing lines them up."""
+    """The token's row is locked until all connections wait for it, because hashing lets them arrive one by one."""
     token = await forget(client, mailbox)
     passwords = [f"{NEW} number {number}" for number in range(20)]
     waiting = sa.select(sa.func.count()).select_from(sa.table("pg_locks")).where(sa.text("NOT granted"))
@@ -162,11 +163,11 @@ async def test_a_token_resets_once_of_twenty_times_at_once(
 
     statuses = [response.status_code for response in responses]
     assert statuses.count(204) == 1
-    assert set(statuses) <= {204, 422, 503}  # some may have waited too long to be hashed
+    assert set(statuses) <= {204, 422, 503}  # hashing may take too long for some
     assert await sign_in(client, passwords[statuses.index(204)]) == 200
 
 
-async def test_a_used_token_is_used_up(ana: Caller, client: httpx.AsyncClient, mailbox: MailServer) -> None:
+async def test_a_token_works_once(ana: Caller, client: httpx.AsyncClient, mailbox: MailServer) -> None:
     token = await forget(client, mailbox)
     await client.post(RESET, json={"token": token, "new_password": NEW})
 
@@ -177,7 +178,7 @@ async def test_a_used_token_is_used_up(ana: Caller, client: httpx.AsyncClient, m
 
 
 @pytest.mark.parametrize(("after", "status"), [(timedelta(minutes=59, seconds=59), 204), (timedelta(minutes=60), 422)])
-async def test_a_token_is_good_for_an_hour(
+async def test_a_token_works_for_an_hour(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, clock: TurnableClock, after: timedelta, status: int
 ) -> None:
     token = await forget(client, mailbox)
@@ -197,15 +198,13 @@ async def test_a_newer_token_replaces_an_older_one(ana: Caller, client: httpx.As
 
 
 @pytest.mark.parametrize("token", ["x", "x" * 43, "%00", "ä" * 43])
-async def test_a_token_of_ones_own_making_resets_nothing(school: School, client: httpx.AsyncClient, token: str) -> None:
+async def test_an_unknown_token_resets_nothing(school: School, client: httpx.AsyncClient, token: str) -> None:
     response = await client.post(RESET, json={"token": token, "new_password": NEW})
 
     assert (response.status_code, response.json()["code"]) == (422, "useless_token")
 
 
-async def test_a_token_that_verifies_resets_nothing(
-    ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
-) -> None:
+async def test_a_verification_token_resets_nothing(ana: Caller, client: httpx.AsyncClient, mailbox: MailServer) -> None:
     token = await mailbox.link_to("verify-email", ANA["email"])
 
     response = await client.post(RESET, json={"token": token, "new_password": NEW})
@@ -214,7 +213,7 @@ async def test_a_token_that_verifies_resets_nothing(
 
 
 @pytest.mark.parametrize("password", ["short", "password123", ANA["email"], "x" * 129])
-async def test_a_bad_new_password_leaves_the_token_good(
+async def test_a_refused_password_does_not_use_the_token(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, password: str
 ) -> None:
     token = await forget(client, mailbox)
@@ -225,10 +224,10 @@ async def test_a_bad_new_password_leaves_the_token_good(
     assert (await client.post(RESET, json={"token": token, "new_password": NEW})).status_code == 204
 
 
-async def test_a_disabled_account_stays_closed(
+async def test_a_disabled_account_cannot_be_reset(
     school: School, ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
-    """Also for a link that was sent before."""
+    """Not even with a link that was sent before it was disabled."""
     token = await forget(client, mailbox)
     async with school.sessions.begin() as session:
         await session.execute(sa.update(User).values(is_active=False))
@@ -238,7 +237,7 @@ async def test_a_disabled_account_stays_closed(
     assert response.status_code == 422
 
 
-async def test_a_reset_lets_someone_in_who_guessed_too_often(
+async def test_a_reset_clears_the_count_of_failed_sign_ins(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
     for guess in range(10):
@@ -250,10 +249,10 @@ async def test_a_reset_lets_someone_in_who_guessed_too_often(
     assert await sign_in(client, NEW) == 200
 
 
-async def test_a_token_stands_in_no_table_and_no_log(
+async def test_a_token_is_in_no_table_and_no_log(
     school: School, ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither as it is nor as bytes; and no address is logged. (What aiosmtpd logs is the test's own server's.)"""
+    """Neither as text nor as bytes; addresses are not logged either. The log of the test's mail server is left out."""
     caplog.set_level(logging.DEBUG)
     token = await forget(client, mailbox)
     stored = await dump(school)
@@ -268,7 +267,7 @@ async def test_a_token_stands_in_no_table_and_no_log(
     assert ANA["email"] not in "".join(logged)
 
 
-async def test_a_mail_server_that_refuses_is_logged_and_changes_no_answer(
+async def test_a_refusal_by_the_mail_server_is_logged_and_does_not_change_the_response(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     mailbox.rcpt_answer = "550 no such person: ana@example.com"
@@ -289,8 +288,8 @@ async def test_a_mail_server_that_refuses_is_logged_and_changes_no_answer(
     }
 
 
-async def test_the_answer_does_not_wait_for_the_mail(ana: Caller, app: Litestar, mailbox: MailServer) -> None:
-    """Over HTTP, for a client in this process is answered when all is done."""
+async def test_the_response_does_not_wait_for_the_mail(ana: Caller, app: Litestar, mailbox: MailServer) -> None:
+    """Over HTTP, because an in-process client gets the response only after background tasks."""
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     mailbox.may_go_on.clear()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -307,7 +306,7 @@ async def test_the_answer_does_not_wait_for_the_mail(ana: Caller, app: Litestar,
 
 @asynccontextmanager
 async def calling(settings: Settings, clock: TurnableClock) -> AsyncIterator[httpx.AsyncClient]:
-    """Anyone, calling an app of other settings."""
+    """Yield a client of an app with other settings."""
     app = create_app(settings, clock=clock, upkeep_seconds=None)
     async with LifespanManager(app):  # type: ignore[arg-type]
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
@@ -315,7 +314,7 @@ async def calling(settings: Settings, clock: TurnableClock) -> AsyncIterator[htt
             yield client
 
 
-async def test_in_development_a_folder_takes_the_mail(
+async def test_in_development_mail_is_written_to_a_folder(
     school: School, settings: Settings, clock: TurnableClock, tmp_path: Path
 ) -> None:
     learner = await school.person()
@@ -329,10 +328,10 @@ async def test_in_development_a_folder_takes_the_mail(
     assert "https://app.mambo.example/reset-password?token=" in file.read_text()
 
 
-async def test_in_production_without_mail_a_person_is_told_where_to_turn(
+async def test_in_production_without_mail_the_response_says_where_to_get_help(
     school: School, settings: Settings, clock: TurnableClock
 ) -> None:
-    """For every address alike; registering goes on, without a mail."""
+    """For known and unknown addresses; registration works without mail."""
     without = replace(settings, smtp_url=None, mambo_env="production")
 
     async with calling(without, clock) as client:
@@ -345,7 +344,7 @@ async def test_in_production_without_mail_a_person_is_told_where_to_turn(
 
 
 async def dump(school: School) -> str:
-    """Every row of every table, as text."""
+    """Return all rows of all tables as text."""
     async with school.sessions() as session:
         rows: list[Any] = []
         for table in metadata.tables:
@@ -353,7 +352,7 @@ async def dump(school: School) -> str:
         return "\n".join(rows)
 
 
-async def test_a_link_is_of_no_use_once_the_password_was_changed_another_way(
+async def test_a_link_does_not_work_after_the_password_was_changed_otherwise(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
     token = await forget(client, mailbox)

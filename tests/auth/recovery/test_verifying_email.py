@@ -1,4 +1,4 @@
-"""Whether an e-mail address is one's own: a link, good once, for a day."""
+"""The confirmation of e-mail addresses: a link that works once, within a day."""
 
 import asyncio
 from datetime import timedelta
@@ -17,12 +17,12 @@ RESEND = "/api/auth/resend-verification"
 
 
 async def resend(learner: Caller, mailbox: MailServer) -> str:
-    """Ask for a link; answers the token in it."""
+    """Request a link and return the token in it."""
     await learner.post(RESEND)
     return await mailbox.link_to("verify-email", learner.email)
 
 
-async def test_whoever_registers_is_sent_a_link(
+async def test_registration_sends_a_link(
     school: School, client: httpx.AsyncClient, mailbox: MailServer, clock: TurnableClock
 ) -> None:
     account = {"email": " Ana@Example.com", "password": "back on two and six", "first_name": "Ana", "last_name": "Ruiz"}
@@ -35,7 +35,7 @@ async def test_whoever_registers_is_sent_a_link(
     assert await school.scalar(sa.select(User.email_verified_at)) == clock.now
 
 
-async def test_registering_twice_sends_no_second_mail(
+async def test_a_refused_registration_sends_no_mail(
     school: School, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
     learner = await school.person()
@@ -47,10 +47,10 @@ async def test_registering_twice_sends_no_second_mail(
     assert mailbox.arrived.empty()
 
 
-async def test_a_link_verifies_the_address(
+async def test_a_link_confirms_the_address(
     school: School, client: httpx.AsyncClient, mailbox: MailServer, clock: TurnableClock
 ) -> None:
-    """Whoever follows it: it may be opened on another device, where nobody is signed in."""
+    """Without signing in, because it may be opened on another device."""
     learner, other = await school.person(), await school.person()
     token = await resend(learner, mailbox)
 
@@ -62,7 +62,7 @@ async def test_a_link_verifies_the_address(
     assert await school.scalar(verified.where(User.id == other.user_id)) is None
 
 
-async def test_a_token_verifies_once_of_twenty_times_at_once(
+async def test_of_twenty_concurrent_confirmations_with_one_token_one_succeeds(
     school: School, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
     token = await resend(await school.person(), mailbox)
@@ -73,7 +73,7 @@ async def test_a_token_verifies_once_of_twenty_times_at_once(
 
 
 @pytest.mark.parametrize(("after", "status"), [(timedelta(hours=24, seconds=-1), 204), (timedelta(hours=24), 422)])
-async def test_a_token_is_good_for_a_day(
+async def test_a_token_works_for_a_day(
     school: School,
     client: httpx.AsyncClient,
     mailbox: MailServer,
@@ -100,9 +100,7 @@ async def test_a_newer_token_replaces_an_older_one(
     assert [response.status_code for response in responses] == [422, 204]
 
 
-async def test_a_token_that_resets_verifies_nothing(
-    school: School, client: httpx.AsyncClient, mailbox: MailServer
-) -> None:
+async def test_a_reset_token_confirms_nothing(school: School, client: httpx.AsyncClient, mailbox: MailServer) -> None:
     learner = await school.person()
     await client.post("/api/auth/forgot-password", json={"email": learner.email})
     token = await mailbox.link_to("reset-password", learner.email)
@@ -112,7 +110,7 @@ async def test_a_token_that_resets_verifies_nothing(
     assert (response.status_code, response.json()["code"]) == (422, "useless_token")
 
 
-async def test_whoever_is_verified_needs_no_other_mail(
+async def test_a_confirmed_address_is_sent_no_mail(
     school: School, client: httpx.AsyncClient, mailbox: MailServer
 ) -> None:
     learner = await school.person()
@@ -124,7 +122,9 @@ async def test_whoever_is_verified_needs_no_other_mail(
     assert mailbox.arrived.empty()
 
 
-async def test_a_link_is_sent_again_five_times_a_day(school: School, mailbox: MailServer, clock: TurnableClock) -> None:
+async def test_a_link_is_sent_again_at_most_five_times_a_day(
+    school: School, mailbox: MailServer, clock: TurnableClock
+) -> None:
     learner = await school.person()
 
     statuses = [(await learner.post(RESEND)).status_code for _ in range(6)]
@@ -134,7 +134,7 @@ async def test_a_link_is_sent_again_five_times_a_day(school: School, mailbox: Ma
     assert (await learner.post(RESEND)).status_code == 202
 
 
-async def test_nobody_signed_in_is_sent_nothing(client: httpx.AsyncClient, mailbox: MailServer) -> None:
+async def test_without_a_sign_in_no_mail_is_sent(client: httpx.AsyncClient, mailbox: MailServer) -> None:
     response = await client.post(RESEND)
 
     assert response.status_code == 401

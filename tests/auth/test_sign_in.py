@@ -1,4 +1,4 @@
-"""Making an account and signing in."""
+"""Registration and sign-in."""
 
 import asyncio
 from datetime import timedelta
@@ -12,14 +12,14 @@ from litestar import Litestar
 from conftest import TurnableClock
 from factories import School
 from mambo.auth.models import AuthSession
-from mambo.auth.passwords import HASHER
+from mambo.auth.passwords import HASHER, MAX_WAITING
+from mambo.auth.tokens import Claims
 from mambo.game.models import ActivityDay
 from mambo.users.models import User
+from support.sign_in import ANA
 
-ANA = {"email": "ana@example.com", "password": "back on two", "first_name": "Ana", "last_name": "Ruiz"}
 
-
-async def test_a_new_account_is_signed_in(school: School, client: httpx.AsyncClient) -> None:
+async def test_registration_signs_in(school: School, client: httpx.AsyncClient) -> None:
     response = await client.post("/api/auth/register", json=ANA | {"timezone": "America/New_York"})
 
     token = response.json()
@@ -45,7 +45,9 @@ async def test_a_new_account_is_signed_in(school: School, client: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("email", ["ana@example.com", "ANA@Example.COM", "  ana@example.com "])
-async def test_an_email_signs_in_however_it_is_written(school: School, client: httpx.AsyncClient, email: str) -> None:
+async def test_case_and_spaces_of_an_email_address_do_not_matter(
+    school: School, client: httpx.AsyncClient, email: str
+) -> None:
     await client.post("/api/auth/register", json=ANA)
 
     response = await client.post("/api/auth/token", json={"email": email, "password": ANA["password"]})
@@ -54,7 +56,7 @@ async def test_an_email_signs_in_however_it_is_written(school: School, client: h
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_oauth2s_password_form_signs_in(school: School, client: httpx.AsyncClient) -> None:
+async def test_the_password_form_of_oauth2_signs_in(school: School, client: httpx.AsyncClient) -> None:
     await client.post("/api/auth/register", json=ANA)
     form = {
         "grant_type": "password",
@@ -75,8 +77,8 @@ async def test_credentials_in_another_media_type_are_refused(client: httpx.Async
     assert response.status_code == 415
 
 
-async def test_an_old_token_does_not_stop_signing_in(school: School, client: httpx.AsyncClient) -> None:
-    """The web client sends its stored token with every call."""
+async def test_an_invalid_token_beside_the_credentials_is_ignored(school: School, client: httpx.AsyncClient) -> None:
+    """The first web client sends its stored token with every request."""
     await client.post("/api/auth/register", json=ANA)
     stale = {"Authorization": "Bearer stale"}
 
@@ -85,7 +87,7 @@ async def test_an_old_token_does_not_stop_signing_in(school: School, client: htt
     assert response.status_code == 200
 
 
-async def test_wrong_password_unknown_email_and_disabled_account_look_alike(
+async def test_wrong_password_unknown_email_and_disabled_account_get_the_same_response(
     school: School, client: httpx.AsyncClient
 ) -> None:
     for email in (ANA["email"], "disabled@example.com"):
@@ -98,21 +100,23 @@ async def test_wrong_password_unknown_email_and_disabled_account_look_alike(
         ("disabled@example.com", ANA["password"]),
     ]
 
-    answers = [await client.post("/api/auth/token", json={"email": e, "password": p}) for e, p in attempts]
+    responses = [await client.post("/api/auth/token", json={"email": e, "password": p}) for e, p in attempts]
 
-    assert {answer.status_code for answer in answers} == {401}
-    assert len({tuple(sorted((answer.json() | {"request_id": ""}).items())) for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {401}
+    assert len({tuple(sorted((response.json() | {"request_id": ""}).items())) for response in responses}) == 1
 
 
-async def test_an_email_is_one_persons_however_many_ask_at_once(school: School, client: httpx.AsyncClient) -> None:
-    """As many at once as passwords are hashed for, in different spellings: one account, and 409 for all others."""
+async def test_concurrent_registrations_of_an_email_create_one_account(
+    school: School, client: httpx.AsyncClient
+) -> None:
+    """As many as there are hashing slots, in different spellings; the others get 409."""
     spellings = [ANA["email"], ANA["email"].upper(), f" {ANA['email']} "]
 
-    replies = await asyncio.gather(
-        *(client.post("/api/auth/register", json=ANA | {"email": spellings[n % 3]}) for n in range(33))
+    responses = await asyncio.gather(
+        *(client.post("/api/auth/register", json=ANA | {"email": spellings[n % 3]}) for n in range(1 + MAX_WAITING))
     )
 
-    assert sorted(reply.status_code for reply in replies) == [201] + [409] * 32
+    assert sorted(response.status_code for response in responses) == [201] + [409] * MAX_WAITING
     assert await school.scalar(sa.select(sa.func.count()).select_from(User)) == 1
 
 
@@ -134,7 +138,7 @@ async def test_an_email_is_one_persons_however_many_ask_at_once(school: School, 
         ({"xp": 1000}, "xp"),
     ],
 )
-async def test_a_bad_registration_names_the_field(
+async def test_an_invalid_registration_is_refused_with_the_fields_name(
     school: School, client: httpx.AsyncClient, change: dict[str, Any], field: str
 ) -> None:
     response = await client.post("/api/auth/register", json=ANA | change)
@@ -144,10 +148,10 @@ async def test_a_bad_registration_names_the_field(
     assert await school.scalar(sa.select(sa.func.count()).select_from(User)) == 0
 
 
-async def test_an_account_of_an_address_that_nobody_could_register_signs_in(
+async def test_an_account_with_an_address_that_cannot_register_signs_in(
     school: School, client: httpx.AsyncClient
 ) -> None:
-    """The older service took them."""
+    """The older service accepted such addresses."""
     old = await school.person(email="ana(old)@example..com", password_hash=HASHER.hash(ANA["password"]))
 
     response = await client.post("/api/auth/token", json={"email": old.email, "password": ANA["password"]})
@@ -156,7 +160,7 @@ async def test_an_account_of_an_address_that_nobody_could_register_signs_in(
 
 
 @pytest.mark.parametrize("password", ["x" * 8, "ñandú 🕺💃 sí", "  spaces around  ", "x" * 128])
-async def test_any_password_of_8_to_128_characters_works_exactly(
+async def test_a_password_of_8_to_128_characters_is_compared_exactly(
     school: School, client: httpx.AsyncClient, password: str
 ) -> None:
     await client.post("/api/auth/register", json=ANA | {"password": password})
@@ -167,7 +171,9 @@ async def test_any_password_of_8_to_128_characters_works_exactly(
     assert (right.status_code, wrong.status_code) == (200, 401)
 
 
-async def test_a_password_is_stored_as_argon2id_of_owasps_cost(school: School, client: httpx.AsyncClient) -> None:
+async def test_a_password_is_stored_as_argon2id_with_owasps_parameters(
+    school: School, client: httpx.AsyncClient
+) -> None:
     await client.post("/api/auth/register", json=ANA)
 
     stored = await school.scalar(sa.select(User.password_hash))
@@ -175,7 +181,7 @@ async def test_a_password_is_stored_as_argon2id_of_owasps_cost(school: School, c
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
-async def test_a_sign_in_is_a_session_and_a_day(
+async def test_a_sign_in_opens_a_session_and_counts_the_local_day(
     school: School, client: httpx.AsyncClient, clock: TurnableClock
 ) -> None:
     await client.post("/api/auth/register", json=ANA | {"timezone": "Pacific/Kiritimati"})
@@ -189,7 +195,7 @@ async def test_a_sign_in_is_a_session_and_a_day(
     assert str(day) == "2026-03-03"
 
 
-async def test_an_access_token_ends_after_its_days(school: School, clock: TurnableClock) -> None:
+async def test_an_access_token_expires_after_seven_days(school: School, clock: TurnableClock) -> None:
     ana = await school.person()
     clock.turn(timedelta(days=7) - timedelta(seconds=1))
     before = await ana.get("/api/auth/me")
@@ -203,7 +209,7 @@ async def test_an_access_token_ends_after_its_days(school: School, clock: Turnab
 @pytest.mark.parametrize(
     "values", [{"revoked_at": sa.func.now()}, {"expires_at": sa.text("'2020-01-01'")}], ids=["revoked", "expired"]
 )
-async def test_a_token_is_worth_what_its_session_is(school: School, values: dict[str, Any]) -> None:
+async def test_a_token_of_an_ended_session_is_refused(school: School, values: dict[str, Any]) -> None:
     ana = await school.person()
     async with school.sessions() as session, session.begin():
         await session.execute(sa.update(AuthSession).values(values))
@@ -213,10 +219,7 @@ async def test_a_token_is_worth_what_its_session_is(school: School, values: dict
     assert response.status_code == 401
 
 
-async def test_a_session_of_someone_else_does_not_count(school: School, app: Litestar) -> None:
-    """A token that joins one person's session to another's id is nobody's."""
-    from mambo.auth.tokens import Claims  # noqa: PLC0415
-
+async def test_a_token_with_the_session_of_another_person_is_refused(school: School, app: Litestar) -> None:
     ana, ben = await school.person(), await school.person()
     session_id = await school.scalar(sa.select(AuthSession.id).where(AuthSession.user_id == ben.user_id))
     ana.token = app.state.resources.token_issuer.access.issue(
