@@ -13,7 +13,7 @@ READS = [
     ("user", "/api/courses/lessons/{lesson}", 2),
     ("user", "/api/progress/me", 3),
     ("user", "/api/progress/xp", 2),
-    ("user", "/api/progress/streak", 3),
+    ("user", "/api/progress/streak", 2),
     ("user", "/api/users/leaderboard", 2),
     ("user", "/api/users/leaderboard?period=week", 2),
     ("admin", "/api/admin/courses", 2),
