@@ -28,7 +28,7 @@ class SlugRepository(ReadRepository):
 
 @pytest.mark.parametrize("columns", [(World.title,), (World.slug, World.title)])
 def test_a_query_has_a_column_for_each_required_field_and_no_other(columns: tuple[sa.ColumnElement[str], ...]) -> None:
-    with pytest.raises(TypeError, match="differ in .*title"):
+    with pytest.raises(TypeError, match=r"differ in .*title"):
         Query(sa.select(*columns), Slug)
 
 
