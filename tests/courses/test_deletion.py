@@ -59,7 +59,8 @@ async def test_a_course_with_progress_is_deleted_only_by_force(school: School, p
     refused = await admin.delete(f"/api/admin/courses/{world.id}")
     forced = await admin.delete(f"/api/admin/courses/{world.id}?force=true")
 
-    assert (refused.status_code, refused.json()["code"], forced.status_code) == (409, "course_has_progress", 204)
+    assert (refused.status_code, forced.status_code) == (409, 204)
+    assert refused.json()["code"] == "course_has_progress"
     assert await school.count(Submission) == 0
     assert await school.count(XpEvent) == (0 if progress == "a submission" else 1)
 
