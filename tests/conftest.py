@@ -1,4 +1,4 @@
-"""The suite runs against a real, embedded PostgreSQL; every test commits, and leaves empty tables behind."""
+"""The suite runs on an embedded PostgreSQL. Tests commit, and the tables are emptied after each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,7 +27,7 @@ from mambo.limits.repository import SWEEP
 from mambo.settings import Settings, load_settings
 from mambo.web.openapi import describe_api
 
-# `--hypothesis-profile=thorough` is for a night. No deadline: a slow machine is no error.
+# `--hypothesis-profile=thorough` takes hours. There is no deadline, because a slow machine is not an error.
 hypothesis.register_profile("suite", max_examples=300, deadline=None)
 hypothesis.register_profile("thorough", max_examples=100_000, deadline=None)
 
@@ -37,7 +37,7 @@ START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
 class TurnableClock:
-    """A clock that stands still until a test turns it."""
+    """A clock whose time changes only when a test advances it."""
 
     def __init__(self) -> None:
         self.now = START
@@ -51,20 +51,20 @@ class TurnableClock:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An empty PostgreSQL for the whole run."""
+    """An empty PostgreSQL server for the session."""
     with embedded_postgres(tmp_path_factory.mktemp("data")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 async def make_database(postgres_url: str) -> Callable[[str], Any]:
-    """Makes an empty database by name and answers its URL."""
+    """Create an empty database with a name, and return its URL."""
 
     async def make(name: str) -> str:
         server = create_async_engine(postgres_url, isolation_level="AUTOCOMMIT")
         async with server.connect() as connection:
             await connection.execute(sa.text(f"CREATE DATABASE {name}"))
-            # The data of a test run need not survive a power cut.
+            # The data of a test run need not survive a crash of the machine.
             await connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
             await connection.execute(sa.text("SELECT pg_reload_conf()"))
         await server.dispose()
@@ -75,20 +75,20 @@ async def make_database(postgres_url: str) -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 async def database_url(make_database: Callable[[str], Any]) -> str:
-    """The suite's database, migrated."""
+    """The migrated database of the suite."""
     url: str = await make_database("mambo_test")
     await run_alembic(alembic.upgrade, url, "head")
     return url
 
 
 async def run_alembic(command: Callable[..., Any], url: str, *arguments: str) -> None:
-    """Run an Alembic command as `mambo db` does; it starts an event loop of its own."""
+    """Run an Alembic command in a thread, because it starts an event loop."""
     await asyncio.to_thread(command, alembic_config(url), *arguments)
 
 
 @pytest.fixture(scope="session")
 def settings(base_settings: Settings) -> Settings:
-    """The settings of the app under test; a folder of tests may override it."""
+    """The settings of the app under test; a folder of tests can override this fixture."""
     return base_settings
 
 
@@ -97,7 +97,7 @@ def base_settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -
     return load_settings(
         {
             "DATABASE_URL": database_url,
-            "DATABASE_POOL_SIZE": "6",  # several apps share a server of a hundred connections
+            "DATABASE_POOL_SIZE": "6",  # several apps share the 100 connections of the server
             "SECRET_KEY": "a-key-for-the-tests-that-is-long-enough",
             "MAMBO_DATA_DIR": str(tmp_path_factory.mktemp("data_dir")),
         }
@@ -123,7 +123,7 @@ def api_description(app: Litestar) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """The tests' own way into the database."""
+    """An engine with which tests read and change rows."""
     engine = create_engine(database_url, pool_size=5)
     yield engine
     await engine.dispose()
@@ -131,39 +131,39 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @contextmanager
 def counted(app: Litestar) -> Iterator[list[str]]:
-    """The statements that the app sends to the database meanwhile, by sessions and by the pool."""
+    """Collect the statements that sessions and the pool of the app send to the database in the block."""
     statements: list[str] = []
 
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def collect(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         statements.append(statement)
 
     def arguments(statement: Statement, values: dict[str, Any]) -> list[Any]:
-        """Asked once for each time that the pool runs a statement; the counts of limits are swept now and then."""
+        """The pool calls this once per statement. SWEEP is left out, because it does not run on every call."""
         if statement is not SWEEP:
             statements.append(statement.sql)
         return original(statement, values)
 
     engine, original = app.state.resources.engine.sync_engine, Statement.arguments
-    sa.event.listen(engine, "before_cursor_execute", note)
+    sa.event.listen(engine, "before_cursor_execute", collect)
     try:
         with patch.object(Statement, "arguments", arguments):
             yield statements
     finally:
-        sa.event.remove(engine, "before_cursor_execute", note)
+        sa.event.remove(engine, "before_cursor_execute", collect)
 
 
 @pytest.fixture
 async def school(
     engine: AsyncEngine, app: Litestar, clock: TurnableClock, client: httpx.AsyncClient
 ) -> AsyncIterator[School]:
-    """People and courses, put straight into the database; gone after the test."""
+    """Creates users and courses directly in the database; all rows are deleted after the test."""
     clock.now = START
     yield School(
         async_sessionmaker(engine, expire_on_commit=False), client, app.state.resources.token_issuer.access, clock
     )
     deletions = " ".join(f"DELETE FROM {table};" for table in metadata.tables)  # noqa: S608 - our own names
     async with engine.begin() as connection:
-        # Without triggers, for everything goes; TRUNCATE would take seven times as long.
+        # Without triggers, because all rows are deleted; TRUNCATE takes seven times as long.
         await connection.execute(
             sa.text(f"DO $$ BEGIN SET LOCAL session_replication_role = replica; {deletions} END $$")
         )
@@ -171,7 +171,7 @@ async def school(
 
 @pytest.fixture
 async def client(app: Litestar, api_description: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
-    """Anyone, calling the app in this process; what holds for every response is checked on every response."""
+    """A client of the app in this process that checks the common properties of every response."""
 
     async def check(response: httpx.Response) -> None:
         await response.aread()
@@ -186,7 +186,7 @@ async def client(app: Litestar, api_description: dict[str, Any]) -> AsyncIterato
 
 
 def check_envelope(response: httpx.Response) -> None:
-    """Every response: an id, the security headers, no secret; every failure: a problem document with a sentence."""
+    """Check the id and security headers of a response, and that an error is a problem document with a sentence."""
     assert response.headers["x-request-id"]
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "content-security-policy" in response.headers
@@ -205,7 +205,7 @@ def check_envelope(response: httpx.Response) -> None:
 
 
 def check_documented(response: httpx.Response, description: dict[str, Any]) -> None:
-    """A status that a documented route answers is in its documentation."""
+    """Check that the OpenAPI document has the status of a documented route."""
     method, path = response.request.method.lower(), response.request.url.path
     for template, operations in description["paths"].items():
         if method in operations and matches(template, path):
@@ -213,5 +213,7 @@ def check_documented(response: httpx.Response, description: dict[str, Any]) -> N
 
 
 def matches(template: str, path: str) -> bool:
-    ours, theirs = template.strip("/").split("/"), path.strip("/").split("/")
-    return len(ours) == len(theirs) and all(a.startswith("{") or a == b for a, b in zip(ours, theirs, strict=True))
+    expected, actual = template.strip("/").split("/"), path.strip("/").split("/")
+    return len(expected) == len(actual) and all(
+        part.startswith("{") or part == value for part, value in zip(expected, actual, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""Arranges a school: people who are signed in, and courses, put straight into the database."""
+"""Factories of test data: signed-in users and courses, created directly in the database."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ numbers = count(1)
 
 
 class Caller:
-    """Someone signed in, calling the API."""
+    """A client of the API with the token of a user."""
 
     def __init__(self, client: httpx.AsyncClient, user_id: UUID, email: str, token: str) -> None:
         self.client, self.user_id, self.email, self.token = client, user_id, email, token
@@ -63,7 +63,7 @@ def calling(app: Litestar, caller: Caller) -> Caller:
 
 
 class School:
-    """What a test arranges; `sessions` is for a look at the rows."""
+    """Creates users and courses; `sessions` is for tests that read rows."""
 
     def __init__(
         self,
@@ -90,15 +90,15 @@ class School:
         return number
 
     async def check_xp(self) -> None:
-        """See that totals and weeks are what the ledger says; not for people who were made with XP."""
+        """Check that the totals and weeks of users equal the ledger; not for users that were created with XP."""
         async with self.sessions() as session:
-            everyone = list(await session.scalars(sa.select(UserProfile.user_id)))
-            assert await AuditRepository(session).find_differences(everyone) == []
+            user_ids = list(await session.scalars(sa.select(UserProfile.user_id)))
+            assert await AuditRepository(session).find_differences(user_ids) == []
 
     async def person(
         self, role: Role = Role.USER, *, subscribed: bool = False, timezone: str = "UTC", xp: int = 0, **user: Any
     ) -> Caller:
-        """An account that is signed in; its password hash matches nothing."""
+        """Create an account and a session; no password matches its hash."""
         number = next(numbers)
         account = User(
             **{"email": f"p{number}@example.com", "first_name": "Ana", "last_name": f"Nr{number}", "password_hash": "-"}
@@ -113,7 +113,7 @@ class School:
         return await self.sign_in(account.id, account.email)
 
     async def sign_in(self, user_id: UUID, email: str) -> Caller:
-        """One more sign-in of a person."""
+        """Create another session of a user."""
         now = self.clock()
         row = AuthSession(user_id=user_id, device="test", last_seen_at=now, expires_at=now + timedelta(days=30))
         await self.add(row)
@@ -126,7 +126,7 @@ class School:
         return await self.person(Role.INSTRUCTOR)
 
     async def world(self, *, lessons: int = 0, **world: Any) -> World:
-        """A published, free course, with lessons in one level."""
+        """Create a published, free course with lessons in one level."""
         number = next(numbers)
         row = World(
             **{"title": f"World {number}", "slug": f"world-{number}", "order_index": number, "is_free": True}
@@ -158,6 +158,6 @@ class School:
         return row
 
     async def lessons_of(self, world: World) -> list[Lesson]:
-        """The course's lessons in the order they were made."""
+        """Return the lessons of a course in the order of creation."""
         async with self.sessions() as session:
             return list(await session.scalars(sa.select(Lesson).where(Lesson.world_id == world.id).order_by(Lesson.id)))

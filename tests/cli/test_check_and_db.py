@@ -1,4 +1,4 @@
-"""`mambo check` tells what is set and what is missing, and no secret; `mambo db` takes the database up and down."""
+"""`mambo check` prints the settings without secrets and reports what is missing; `mambo db` migrates the database."""
 
 import asyncio
 import re
@@ -35,12 +35,12 @@ FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnames
 
 
 def commands(group: click.Group, *names: str) -> list[tuple[str, ...]]:
-    """Every command and group below `group`, as it is typed."""
-    below = []
+    """Return the words of every command and group below `group`."""
+    found = []
     for name, command in group.commands.items():
-        typed = (*names, name)
-        below += [typed, *(commands(command, *typed) if isinstance(command, click.Group) else [])]
-    return below
+        words = (*names, name)
+        found += [words, *(commands(command, *words) if isinstance(command, click.Group) else [])]
+    return found
 
 
 # Help
@@ -54,12 +54,12 @@ async def test_the_help_names_every_command(tmp_path: Path) -> None:
         assert re.search(rf"^  {name} +\S", end.out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("typed", commands(COMMAND), ids=" ".join)
-async def test_each_command_explains_itself_and_its_options(typed: tuple[str, ...], tmp_path: Path) -> None:
-    end = await mambo(*typed, "--help", folder=tmp_path)
+@pytest.mark.parametrize("words", commands(COMMAND), ids=" ".join)
+async def test_each_command_has_a_help_text(words: tuple[str, ...], tmp_path: Path) -> None:
+    end = await mambo(*words, "--help", folder=tmp_path)
 
     assert end.code == 0
-    assert re.match(rf"Usage: \S+ {' '.join(typed)} .*\n\n  [A-Z`].*\.\n", end.out, re.DOTALL)
+    assert re.match(rf"Usage: \S+ {' '.join(words)} .*\n\n  [A-Z`].*\.\n", end.out, re.DOTALL)
 
 
 # Check
@@ -67,7 +67,7 @@ async def test_each_command_explains_itself_and_its_options(typed: tuple[str, ..
 
 @pytest.mark.parametrize("environment", ["development", "production"])
 async def test_check_shows_no_secret(environment: str, tmp_path: Path) -> None:
-    """Neither keys nor what Mux and R2 gave out, nor the database's password, whatever is right or wrong with them."""
+    """Neither keys nor the credentials of Mux, R2 and the database, whether or not the settings are valid."""
     end = await mambo("check", folder=tmp_path, environ=EVERYTHING | {"MAMBO_ENV": environment})
 
     shown = [name for name, secret in SECRETS.items() if secret in end.out + end.err]
@@ -90,14 +90,14 @@ async def test_check_shows_no_secret(environment: str, tmp_path: Path) -> None:
         ("REDIS_URL", "redis://cache.example?password=horse-staple"),
     ],
 )
-async def test_check_shows_no_password_wherever_a_url_carries_it(variable: str, url: str, tmp_path: Path) -> None:
+async def test_check_shows_no_password_of_a_url(variable: str, url: str, tmp_path: Path) -> None:
     end = await mambo("check", folder=tmp_path, environ={variable: url})
 
     assert variable in end.out + end.err
     assert "horse-staple" not in end.out + end.err
 
 
-async def test_check_finds_nothing_missing_where_production_can_start(tmp_path: Path) -> None:
+async def test_check_succeeds_when_production_can_start(tmp_path: Path) -> None:
     end = await mambo("check", folder=tmp_path, environ=EVERYTHING)
 
     assert (end.code, end.err) == (0, "")
@@ -116,8 +116,8 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-async def test_check_fails_where_production_would_not_start(problem: str, tmp_path: Path) -> None:
-    """Exit code 1, one line on stderr, which names the variable and not its value."""
+async def test_check_fails_when_production_would_not_start(problem: str, tmp_path: Path) -> None:
+    """It exits with 1, and prints one line on stderr that has the name of the variable and not its value."""
     end = await mambo("check", folder=tmp_path, environ=EVERYTHING | PROBLEMS[problem])
 
     [line] = end.err.splitlines()
@@ -126,7 +126,7 @@ async def test_check_fails_where_production_would_not_start(problem: str, tmp_pa
     assert not [value for value in ("Qm7vTz1xRk", "wild.example") if value in end.err]
 
 
-async def test_check_names_every_problem_at_once(tmp_path: Path) -> None:
+async def test_check_reports_all_problems_together(tmp_path: Path) -> None:
     environ = EVERYTHING | {name: value for problem in PROBLEMS.values() for name, value in problem.items()}
 
     end = await mambo("check", folder=tmp_path, environ=environ)
@@ -136,8 +136,8 @@ async def test_check_names_every_problem_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("problem", ["MUX_WEBHOOK_SECRET", "AWS_BUCKET_NAME"])
-async def test_check_fails_in_development_too_on_half_a_vendor(problem: str, tmp_path: Path) -> None:
-    """For `mambo serve` would not start either: is it the real one that is meant, or the stand-in?"""
+async def test_check_fails_in_development_with_incomplete_credentials(problem: str, tmp_path: Path) -> None:
+    """`mambo serve` would not start either, because it could not decide between the vendor and a stand-in."""
     end = await mambo("check", folder=tmp_path, environ=EVERYTHING | PROBLEMS[problem] | {"MAMBO_ENV": "development"})
 
     [line] = end.err.splitlines()
@@ -153,14 +153,14 @@ async def test_check_warns_in_development_and_succeeds(problem: str, tmp_path: P
     assert problem in end.err
 
 
-async def test_check_needs_nothing_and_makes_nothing_in_development(tmp_path: Path) -> None:
+async def test_check_in_development_needs_no_setting_and_creates_no_file(tmp_path: Path) -> None:
     end = await mambo("check", folder=tmp_path)
 
     assert (end.code, end.err) == (0, "")
     assert files_in(tmp_path) == []
 
 
-async def test_check_says_what_stands_in_for_which_vendor_in_development(tmp_path: Path) -> None:
+async def test_check_in_development_names_the_stand_ins(tmp_path: Path) -> None:
     mux = {name: secret for name, secret in SECRETS.items() if name.startswith("MUX_")}
 
     without, with_mux, production = await asyncio.gather(
@@ -186,8 +186,8 @@ async def test_check_says_what_stands_in_for_which_vendor_in_development(tmp_pat
         ("MUX_PLAYBACK_POLICY", "drm"),
     ],
 )
-async def test_check_fails_on_a_value_that_cannot_be_used(variable: str, value: str, tmp_path: Path) -> None:
-    """In one sentence that names the variable."""
+async def test_check_fails_with_an_invalid_value(variable: str, value: str, tmp_path: Path) -> None:
+    """It prints one sentence that names the variable."""
     end = await mambo("check", folder=tmp_path, environ=EVERYTHING | {"MAMBO_ENV": "development"} | {variable: value})
 
     assert end.code == 1
@@ -211,19 +211,19 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("variable", ADDRESSES)
-async def test_settings_take_addresses_that_can_be_called_and_refuse_others(variable: str) -> None:
-    """In the same sentence whatever the value; http is fine, for storages within a network."""
-    good, bad = ADDRESSES[variable]
+async def test_settings_accept_valid_urls_and_refuse_others(variable: str) -> None:
+    """The sentence is the same for all values. http is allowed, for storages in a local network."""
+    valid, invalid = ADDRESSES[variable]
 
-    taken = [told_of(EVERYTHING | {variable: address}) for address in good]
-    [sentence] = {told_of(EVERYTHING | {variable: address}) for address in bad}
+    accepted = [error_of(EVERYTHING | {variable: address}) for address in valid]
+    [sentence] = {error_of(EVERYTHING | {variable: address}) for address in invalid}
 
-    assert set(taken) == {None}
+    assert set(accepted) == {None}
     assert re.fullmatch(rf"{variable} must be [^\n]*\.", sentence or "")
 
 
-def told_of(environ: dict[str, str]) -> str | None:
-    """Why the settings are refused; None if they are not."""
+def error_of(environ: dict[str, str]) -> str | None:
+    """Return the error of the settings, or None."""
     try:
         load_settings(environ)
     except SettingsError as error:
@@ -231,13 +231,13 @@ def told_of(environ: dict[str, str]) -> str | None:
     return None
 
 
-async def test_production_sends_muxs_token_over_tls_only() -> None:
-    """Unless it does not leave the machine."""
+async def test_production_sends_the_token_of_mux_over_tls_only() -> None:
+    """Or over loopback."""
     with pytest.raises(SettingsError, match=r"^MUX_API_URL must be https: [^.]*\.$"):
         load_settings(EVERYTHING | {"MUX_API_URL": "http://mux.example:8001"})
 
 
-async def test_settings_come_from_the_environment_and_then_from_dotenv(tmp_path: Path) -> None:
+async def test_the_environment_precedes_dotenv(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(
         "JWT_EXPIRATION_DAYS=3\nJWT_ALGORITHM=HS512\nCORS_ORIGINS='*'\nAWS_BUCKET_NAME=pictures\n"
     )
@@ -251,7 +251,7 @@ async def test_settings_come_from_the_environment_and_then_from_dotenv(tmp_path:
     assert "CORS_ORIGINS" in end.err
 
 
-async def test_an_options_variable_is_read_from_dotenv_too(tmp_path: Path) -> None:
+async def test_the_variable_of_an_option_is_read_from_dotenv(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAMBO_DATA_DIR=elsewhere\n")
 
     end = await mambo("check", folder=tmp_path)
@@ -262,7 +262,7 @@ async def test_an_options_variable_is_read_from_dotenv_too(tmp_path: Path) -> No
 # The database
 
 
-async def test_two_upgrades_at_once_of_an_empty_database_both_succeed(
+async def test_two_concurrent_upgrades_of_an_empty_database_succeed(
     make_database: Callable[[str], Any], database_url: str, tmp_path: Path
 ) -> None:
     environ = {"DATABASE_URL": await make_database("two_upgrades")}
@@ -273,23 +273,25 @@ async def test_two_upgrades_at_once_of_an_empty_database_both_succeed(
     assert await query(environ["DATABASE_URL"], TABLES) == await query(database_url, TABLES)
 
 
-async def test_a_database_goes_down_to_empty_and_up_again(make_database: Callable[[str], Any], tmp_path: Path) -> None:
-    """Below the first migration nothing of ours is left, neither table nor function."""
+async def test_downgrade_to_base_leaves_nothing_and_upgrade_works_again(
+    make_database: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Below the first migration there is neither a table nor a function."""
     url: str = await make_database("down_and_up")
     await run_alembic(alembic.upgrade, url, "head")
-    up = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
+    before = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
 
     end = await mambo("db", "downgrade", "base", folder=tmp_path, environ={"DATABASE_URL": url})
     down = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
     again = await mambo("db", "upgrade", folder=tmp_path, environ={"DATABASE_URL": url})
-    up_again = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
+    after = [await query(url, statement) for statement in (TABLES, FUNCTIONS)]
 
     assert [(end.code, end.err), (again.code, again.err)] == [(0, "")] * 2
     assert down == [[("alembic_version",)], []]
-    assert up_again == up
+    assert after == before
 
 
-async def test_a_migrated_database_is_at_the_head_and_matches_the_models(database_url: str, tmp_path: Path) -> None:
+async def test_a_migrated_database_is_at_the_head_and_equals_the_models(database_url: str, tmp_path: Path) -> None:
     current, check = await asyncio.gather(
         *(mambo("db", word, folder=tmp_path, environ={"DATABASE_URL": database_url}) for word in ("current", "check"))
     )

@@ -1,4 +1,4 @@
-"""`mambo serve` as a process: from an empty folder to a school, through every way to end, and when it refuses."""
+"""`mambo serve` as a process: the first start in an empty folder, every way to stop, and starts that are refused."""
 
 import asyncio
 import json
@@ -32,11 +32,11 @@ async def course_slugs(client: httpx.AsyncClient) -> list[str]:
     return [world["slug"] for world in (await client.get("/api/courses/worlds")).json()]
 
 
-# What is run
+# The processes of this file
 
 
-class Run(NamedTuple):
-    """One run of a school, and what was seen of it."""
+class Start(NamedTuple):
+    """One start of the service, from its first output to its end."""
 
     printed: list[str]
     admin_json: dict[str, str]
@@ -45,18 +45,18 @@ class Run(NamedTuple):
     left_running: list[psutil.Process]
 
 
-class FirstDay(NamedTuple):
-    """Two runs on one data directory: the admin deletes a course, SIGTERM, a second start, Ctrl-C."""
+class TwoStarts(NamedTuple):
+    """Two starts with one data directory: the admin deletes a course, SIGTERM, a second start, Ctrl-C."""
 
-    first: Run
-    second: Run
+    first: Start
+    second: Start
     data_dir: Path
     statuses: dict[str, int]
     role: str
     deletion: int
 
 
-async def live_first_day(folder: Path) -> FirstDay:
+async def start_twice(folder: Path) -> TwoStarts:
     admin_json = folder / "data" / "admin.json"
     async with serve(folder) as served, served.client() as client:
         statuses = {path: (await client.get(path)).status_code for path in ("/health/ready", "/docs", "/redoc")}
@@ -65,20 +65,20 @@ async def live_first_day(folder: Path) -> FirstDay:
         role = (await client.get("/api/users/me", headers=header)).json()["role"]
         worlds = (await client.get("/api/courses/worlds")).json()
         deletion = await client.delete(f"/api/admin/courses/{worlds[0]['id']}", headers=header)
-        ending = await served.stop(signal.SIGTERM)
+        end = await served.stop(signal.SIGTERM)
         courses = [world["slug"] for world in worlds]
-        first = Run(served.printed, admin, courses, ending, postgres_of(served.data_dir))
+        first = Start(served.printed, admin, courses, end, postgres_of(served.data_dir))
     async with serve(folder) as served, served.client() as client:
         admin = json.loads(admin_json.read_bytes())
         await sign_in(client, admin["email"], admin["password"])
         courses = await course_slugs(client)
-        ending = await served.stop(signal.SIGINT)
-        second = Run(served.printed, admin, courses, ending, postgres_of(served.data_dir))
-    return FirstDay(first, second, folder / "data", statuses, role, deletion.status_code)
+        end = await served.stop(signal.SIGINT)
+        second = Start(served.printed, admin, courses, end, postgres_of(served.data_dir))
+    return TwoStarts(first, second, folder / "data", statuses, role, deletion.status_code)
 
 
 class Killed(NamedTuple):
-    """A start after a run that was killed, both without demo courses."""
+    """A start after a kill, both without demo courses."""
 
     orphans: list[psutil.Process]
     courses: list[str]
@@ -93,18 +93,18 @@ async def start_after_a_kill(folder: Path) -> Killed:
         orphans = postgres_of(served.data_dir)
         async with serve(folder, "--no-demo") as again, again.client() as client:
             courses = await course_slugs(client)
-            ending = await again.stop(signal.SIGTERM)
-            return Killed(orphans, courses, ending, postgres_of(again.data_dir))
+            end = await again.stop(signal.SIGTERM)
+            return Killed(orphans, courses, end, postgres_of(again.data_dir))
 
 
 class Production(NamedTuple):
-    """A run in production, and three requests that were made of it."""
+    """A start in production, and three requests."""
 
     printed: list[str]
     users: int
     responses: dict[str, httpx.Response]
     user_id: str
-    made: list[str]
+    files: list[str]
     end: Finished
 
 
@@ -120,16 +120,16 @@ async def run_in_production(folder: Path, url: str) -> Production:
             "/api/courses/worlds": await client.get("/api/courses/worlds?token=sekrit"),
             "/api/users/me": await client.get("/api/users/me", headers=header),
         }
-        ending = await served.stop(signal.SIGTERM)
-    made = files_in(folder)
+        end = await served.stop(signal.SIGTERM)
+    files = files_in(folder)
     user_id = responses["/api/users/me"].json()["id"]
-    return Production(served.printed, users, responses, user_id, made, ending)
+    return Production(served.printed, users, responses, user_id, files, end)
 
 
 class Runs(NamedTuple):
-    """Every server that this file starts."""
+    """All processes of this file."""
 
-    first_day: FirstDay
+    starts: TwoStarts
     killed: Killed
     production: Production
 
@@ -137,17 +137,17 @@ class Runs(NamedTuple):
 @pytest.fixture(scope="module")
 async def runs(make_database: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Runs:
     url: str = await make_database("served_in_production")
-    at_once = await asyncio.gather(
-        live_first_day(tmp_path_factory.mktemp("first_day")),
+    runs = await asyncio.gather(
+        start_twice(tmp_path_factory.mktemp("starts")),
         start_after_a_kill(tmp_path_factory.mktemp("killed")),
         run_in_production(tmp_path_factory.mktemp("production"), url),
     )
-    return Runs(*at_once)
+    return Runs(*runs)
 
 
 @pytest.fixture(scope="module")
-def first_day(runs: Runs) -> FirstDay:
-    return runs.first_day
+def starts(runs: Runs) -> TwoStarts:
+    return runs.starts
 
 
 @pytest.fixture(scope="module")
@@ -160,77 +160,77 @@ def production(runs: Runs) -> Production:
     return runs.production
 
 
-# The first day of a school
+# Two starts in one folder
 
 
-async def test_a_start_prints_the_way_in_and_then_that_it_is_ready(first_day: FirstDay) -> None:
-    """Address, documentation, the admin's e-mail and password; `ready` is the last line."""
-    printed = "\n".join(first_day.first.printed)
+async def test_the_first_start_prints_urls_and_the_admins_password(starts: TwoStarts) -> None:
+    """And the URL of the documentation and the admin's e-mail address; the last line is `ready`."""
+    printed = "\n".join(starts.first.printed)
 
     [(address, documentation)] = re.findall(r"^Mambo (http://\S+) .* (http://\S+)$", printed, re.MULTILINE)
     [(email, password)] = re.findall(r"^Admin (\S+)   password (\S+) ", printed, re.MULTILINE)
     assert documentation == f"{address}/docs"
-    assert {"email": email, "password": password} == first_day.first.admin_json
-    assert first_day.first.printed[-1] == "ready"
+    assert {"email": email, "password": password} == starts.first.admin_json
+    assert starts.first.printed[-1] == "ready"
 
 
-async def test_the_admins_password_is_kept_where_only_the_owner_reads_it(first_day: FirstDay) -> None:
-    admin_json = first_day.data_dir / "admin.json"
+async def test_the_file_with_the_admins_password_is_readable_by_its_owner_only(starts: TwoStarts) -> None:
+    admin_json = starts.data_dir / "admin.json"
 
     assert stat.S_IMODE(admin_json.stat().st_mode) == 0o600
     assert json.loads(admin_json.read_bytes()).keys() == {"email", "password"}
 
 
-async def test_once_ready_the_service_and_its_documentation_answer(first_day: FirstDay) -> None:
-    assert first_day.statuses == {"/health/ready": 200, "/docs": 200, "/redoc": 200}
+async def test_after_ready_the_service_and_its_documentation_respond(starts: TwoStarts) -> None:
+    assert starts.statuses == {"/health/ready": 200, "/docs": 200, "/redoc": 200}
 
 
-async def test_the_kept_password_signs_in_an_admin(first_day: FirstDay) -> None:
-    assert first_day.role == "admin"
+async def test_the_admins_password_signs_in(starts: TwoStarts) -> None:
+    assert starts.role == "admin"
 
 
-async def test_a_new_school_shows_two_demo_courses(first_day: FirstDay) -> None:
-    assert len(first_day.first.courses) == 2
+async def test_the_first_start_creates_two_demo_courses(starts: TwoStarts) -> None:
+    assert len(starts.first.courses) == 2
 
 
-async def test_a_deleted_demo_course_stays_deleted(first_day: FirstDay) -> None:
-    assert first_day.deletion == 204
-    assert first_day.second.courses == first_day.first.courses[1:]
+async def test_a_deleted_demo_course_is_not_created_again(starts: TwoStarts) -> None:
+    assert starts.deletion == 204
+    assert starts.second.courses == starts.first.courses[1:]
 
 
-async def test_a_second_start_keeps_the_admins_password(first_day: FirstDay) -> None:
-    assert first_day.second.admin_json == first_day.first.admin_json
-    assert first_day.second.admin_json["password"] in "\n".join(first_day.second.printed)
+async def test_the_second_start_keeps_the_admins_password(starts: TwoStarts) -> None:
+    assert starts.second.admin_json == starts.first.admin_json
+    assert starts.second.admin_json["password"] in "\n".join(starts.second.printed)
 
 
-@pytest.mark.parametrize(("run", "how"), [(0, "SIGTERM"), (1, "Ctrl-C")])
-async def test_a_stop_ends_everything_and_is_no_error(first_day: FirstDay, run: int, how: str) -> None:
-    """Exit code 0, no PostgreSQL left on the data directory, nothing but requests in the log."""
-    ended = (first_day.first, first_day.second)[run]
+@pytest.mark.parametrize(("start", "signal_name"), [(0, "SIGTERM"), (1, "Ctrl-C")])
+async def test_a_signal_stops_everything_without_an_error(starts: TwoStarts, start: int, signal_name: str) -> None:
+    """The exit code is 0, PostgreSQL has stopped, and the log has only requests."""
+    stopped = (starts.first, starts.second)[start]
 
-    assert ended.end.code == 0, how
-    assert ended.left_running == [], how
-    assert not [line for line in ended.end.err.splitlines() if "[info     ] request " not in line], how
-
-
-# After a kill, and without demo courses
+    assert stopped.end.code == 0, signal_name
+    assert stopped.left_running == [], signal_name
+    assert not [line for line in stopped.end.err.splitlines() if "[info     ] request " not in line], signal_name
 
 
-async def test_without_demo_the_school_has_no_courses(killed: Killed) -> None:
+# A start after a kill, without demo courses
+
+
+async def test_without_demo_there_are_no_courses(killed: Killed) -> None:
     assert killed.courses == []
 
 
-async def test_a_start_after_a_kill_takes_over_the_database_and_stops_it_in_the_end(killed: Killed) -> None:
+async def test_a_start_after_a_kill_takes_over_the_database_and_stops_it(killed: Killed) -> None:
     assert len(killed.orphans) == 1
     assert killed.end.code == 0
     assert killed.left_running == []
 
 
-# Refusing
+# Refused starts
 
 
 class Refused(NamedTuple):
-    """A start that must fail: what stderr names, and what it must not show; `{port}` is a taken one."""
+    """A start that must fail: the words that stderr has, and those that it must not have; `{port}` is a port in use."""
 
     names: tuple[str, ...]
     environ: dict[str, str]
@@ -238,7 +238,7 @@ class Refused(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-GUESSED_KEYS = {
+WEAK_KEYS = {
     "a short key": "Qm7vTz1xRk",
     "a key that looks like a default": "change-me-q8ZbW5uTgN1mYhPd7LsEaC4iRfQ9xB",
     "a repetitive key": "dance" * 10,
@@ -250,34 +250,34 @@ R2 = {
     "AWS_BUCKET_NAME": "pictures",
     "R2_PUBLIC_DOMAIN": "cdn.example",
 }
-MISTAKES = {
-    "a taken port": Refused(("127.0.0.1:{port}", "--port"), {}, options=("--port", "{port}")),
+INVALID = {
+    "a port in use": Refused(("127.0.0.1:{port}", "--port"), {}, options=("--port", "{port}")),
     "a data directory below a file": Refused(("a-file/data", "--data-dir"), {}, options=("--data-dir", "a-file/data")),
-    "a database that does not answer": Refused(
+    "an unreachable database": Refused(
         ("DATABASE_URL",), {"DATABASE_URL": "postgresql://mambo:horse-staple@127.0.0.1:1/mambo"}, ("horse-staple",)
     ),
     "another kind of database": Refused(
         ("DATABASE_URL",), {"DATABASE_URL": "mysql://mambo:horse-staple@127.0.0.1/mambo"}, ("horse-staple",)
     ),
-    "a number that is none": Refused(("JWT_EXPIRATION_DAYS",), {"JWT_EXPIRATION_DAYS": "abc"}),
-    "half of Mux in development": Refused(
+    "a number that is not one": Refused(("JWT_EXPIRATION_DAYS",), {"JWT_EXPIRATION_DAYS": "abc"}),
+    "incomplete credentials of Mux in development": Refused(
         ("MUX_TOKEN_ID", "MUX_WEBHOOK_SECRET"), {"MUX_TOKEN_SECRET": "mux-82"}, ("mux-82",)
     ),
-    "a storage without a scheme": Refused(
+    "an endpoint without a scheme": Refused(
         ("AWS_ENDPOINT_URL",), R2 | {"AWS_ENDPOINT_URL": "r2-83.example"}, ("r2-83", "aws-secret-84")
     ),
     "an environment that does not exist": Refused(("MAMBO_ENV",), {"MAMBO_ENV": "prodution"}),
 }
 UNSAFE = {
     "no key": Refused(("SECRET_KEY",), PRODUCTION | {"SECRET_KEY": ""}),
-    **{name: Refused(("SECRET_KEY",), PRODUCTION | {"SECRET_KEY": key}, (key,)) for name, key in GUESSED_KEYS.items()},
+    **{name: Refused(("SECRET_KEY",), PRODUCTION | {"SECRET_KEY": key}, (key,)) for name, key in WEAK_KEYS.items()},
     "any origin": Refused(("CORS_ORIGINS",), PRODUCTION | {"CORS_ORIGINS": "*"}),
-    "half of Mux": Refused(
+    "incomplete credentials of Mux": Refused(
         ("MUX_WEBHOOK_SECRET",),
         PRODUCTION | {"MUX_TOKEN_ID": "mux-id-81", "MUX_TOKEN_SECRET": "mux-secret-82"},
         ("mux-id-81", "mux-secret-82"),
     ),
-    "half of R2": Refused(
+    "incomplete credentials of R2": Refused(
         ("AWS_ENDPOINT_URL", "AWS_BUCKET_NAME", "R2_PUBLIC_DOMAIN"),
         PRODUCTION | {"AWS_ACCESS_KEY_ID": "aws-id-83", "AWS_SECRET_ACCESS_KEY": "aws-secret-84"},
         ("aws-id-83", "aws-secret-84"),
@@ -287,7 +287,7 @@ UNSAFE = {
 
 
 class Refusal(NamedTuple):
-    """How a start failed, and the folder in which it left what it had made."""
+    """A failed start, and the folder in which it ran."""
 
     end: Finished
     folder: Path
@@ -296,44 +296,44 @@ class Refusal(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
-    """Every start that must fail, as many at a time as there are processors."""
-    turns = asyncio.Semaphore(os.cpu_count() or 1)
+    """All starts that must fail, at most one per processor at a time."""
+    limit = asyncio.Semaphore(os.cpu_count() or 1)
 
-    async def attempt(refused: Refused, port: int) -> Refusal:
+    async def run(refused: Refused, port: int) -> Refusal:
         folder = tmp_path_factory.mktemp("refused")
         (folder / "a-file").touch()
         options = [option.format(port=port) for option in ("--port", "0", *refused.options)]
-        async with turns:
+        async with limit:
             return Refusal(await mambo("serve", *options, folder=folder, environ=refused.environ), folder, port)
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
-        cases = MISTAKES | UNSAFE
-        return dict(zip(cases, await asyncio.gather(*(attempt(case, port) for case in cases.values())), strict=True))
+        cases = INVALID | UNSAFE
+        return dict(zip(cases, await asyncio.gather(*(run(case, port) for case in cases.values())), strict=True))
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-async def test_a_mistake_is_told_in_one_sentence(refusals: dict[str, Refusal], mistake: str) -> None:
-    """It names the culprit and hides passwords; the start fails at once, and before a PostgreSQL is made."""
-    end, folder, port = refusals[mistake]
+@pytest.mark.parametrize("case", INVALID)
+async def test_an_invalid_setting_is_reported_in_one_sentence(refusals: dict[str, Refusal], case: str) -> None:
+    """It names the setting, without passwords, and PostgreSQL has not been started."""
+    end, folder, port = refusals[case]
 
     assert end.code != 0
     assert ONE_SENTENCE.fullmatch(end.err), end.err
-    for name in MISTAKES[mistake].names:
+    for name in INVALID[case].names:
         assert name.format(port=port) in end.err
-    assert not [secret for secret in MISTAKES[mistake].hides if secret in end.out + end.err]
+    assert not [secret for secret in INVALID[case].hides if secret in end.out + end.err]
     assert not list(folder.rglob("postgres"))
 
 
-@pytest.mark.parametrize("flaw", UNSAFE)
-async def test_production_refuses_what_is_unsafe(refusals: dict[str, Refusal], flaw: str) -> None:
-    """It names the variable and never shows a value; nothing is connected, nothing is made."""
-    end, folder, _ = refusals[flaw]
-    values = [*UNSAFE[flaw].hides, PRODUCTION["SECRET_KEY"], "horse-staple"]
+@pytest.mark.parametrize("case", UNSAFE)
+async def test_production_refuses_unsafe_settings(refusals: dict[str, Refusal], case: str) -> None:
+    """It names the variable without its value, and no file is created."""
+    end, folder, _ = refusals[case]
+    values = [*UNSAFE[case].hides, PRODUCTION["SECRET_KEY"], "horse-staple"]
 
     assert end.code != 0
     assert "Traceback" not in end.err
-    for name in UNSAFE[flaw].names:
+    for name in UNSAFE[case].names:
         assert name in end.err
     assert not [value for value in values if value in end.out + end.err]
     assert files_in(folder) == ["a-file"]
@@ -342,18 +342,18 @@ async def test_production_refuses_what_is_unsafe(refusals: dict[str, Refusal], f
 # Production
 
 
-async def test_production_makes_no_account_and_no_file(production: Production) -> None:
+async def test_production_creates_no_account_and_no_file(production: Production) -> None:
     assert production.users == 0
     assert "Admin" not in "\n".join(production.printed)
-    assert production.made == []
+    assert production.files == []
 
 
-async def test_production_ends_cleanly_on_sigterm(production: Production) -> None:
+async def test_production_stops_without_an_error_on_sigterm(production: Production) -> None:
     assert production.end.code == 0
 
 
 async def test_production_logs_one_json_line_per_request(production: Production) -> None:
-    """It joins the response by its request id, and says who asked for which route, how it went and how long it took."""
+    """The line has the request id of the response, the user, route, status and duration."""
     lines = [json.loads(line) for line in production.end.err.splitlines()]
     requests = {line["request_id"]: line for line in lines if line["event"] == "request"}
 
@@ -370,5 +370,5 @@ async def test_production_logs_neither_queries_nor_bodies_nor_tokens(production:
     printed = "\n".join([*production.printed, production.end.out, production.end.err])
     token = production.responses["/api/auth/register"].json()["access_token"]
 
-    for private in ("sekrit", "ana-85", "on two since 1986", token, PRODUCTION["SECRET_KEY"]):
-        assert private not in printed
+    for secret in ("sekrit", "ana-85", "on two since 1986", token, PRODUCTION["SECRET_KEY"]):
+        assert secret not in printed

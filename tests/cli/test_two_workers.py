@@ -1,4 +1,4 @@
-"""Several worker processes on one database: the same data from each, and XP is paid once whoever is asked."""
+"""Several worker processes with one database: each serves the same data, and XP is paid once."""
 
 import asyncio
 import signal
@@ -18,18 +18,18 @@ from support.processes import (
     serve,
 )
 
-AT_ONCE = 50
+CONCURRENT = 50
 LESSONS = 5
 
 
-class Rush(NamedTuple):
-    """What came of 50 completions at once of each of five lessons, sent to two workers."""
+class Completions(NamedTuple):
+    """50 concurrent completions of each of five lessons, served by two workers."""
 
     database_url: str
     served_by: set[int]
-    answers: set[str]
+    bodies: set[str]
     lessons: dict[str, int]
-    replies: dict[str, list[httpx.Response]]
+    responses: dict[str, list[httpx.Response]]
     mixed: list[httpx.Response]
     verified: Finished
     end: Finished
@@ -37,104 +37,112 @@ class Rush(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-async def rush(make_database: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Rush:
+async def completions(make_database: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Completions:
     url: str = await make_database("served_by_workers")
     folder = tmp_path_factory.mktemp("workers")
     async with serve(folder, "--workers", "2", environ={"DATABASE_URL": url}) as served:
-        served_by, answers = await ask_every_worker(served, workers=2)
-        lessons, replies = await complete_at_once(served)
+        served_by, bodies = await ask_every_worker(served, workers=2)
+        lessons, responses = await complete_concurrently(served)
         mixed = await complete_mixed(served, lessons)
         verified = await mambo("game", "verify", folder=folder, environ={"DATABASE_URL": url})
-        ending = await served.stop(signal.SIGTERM)
+        end = await served.stop(signal.SIGTERM)
         left = {worker for worker in served_by if psutil.pid_exists(worker)}
-        return Rush(url, served_by, answers, lessons, replies, mixed, verified, ending, left)
+        return Completions(url, served_by, bodies, lessons, responses, mixed, verified, end, left)
 
 
-async def complete_at_once(served: Served) -> tuple[dict[str, int], dict[str, list[httpx.Response]]]:
-    """A new learner completes lessons, each over 50 new connections at once; the lessons' XP, and the replies."""
-    header = await register(served, "rush@example.com")
+async def complete_concurrently(served: Served) -> tuple[dict[str, int], dict[str, list[httpx.Response]]]:
+    """Complete lessons as a new learner, each over 50 new connections at the same time.
+
+    Returns the XP of the lessons, and the responses.
+    """
+    header = await register(served, "ana@example.com")
     async with served.client() as client:
         free = next(world for world in (await client.get("/api/courses/worlds")).json() if world["is_free"])
         course = (await client.get(f"/api/courses/worlds/{free['id']}/lessons")).json()
-    paying = [lesson for lesson in course if not lesson["is_boss_battle"]][:LESSONS]
-    replies = {}
-    for lesson in paying:
-        # A client for each lesson: the server closes what idles, perhaps at the moment in which it is used again.
-        replies[lesson["id"]] = await post_at_once(served, header, [lesson["id"]] * AT_ONCE)
-    return {lesson["id"]: lesson["xp_value"] for lesson in paying}, replies
+    chosen = [lesson for lesson in course if not lesson["is_boss_battle"]][:LESSONS]
+    responses = {}
+    for lesson in chosen:
+        # A client for each lesson, because the server may close an idle connection at the moment of its next use.
+        responses[lesson["id"]] = await post_concurrently(served, header, [lesson["id"]] * CONCURRENT)
+    return {lesson["id"]: lesson["xp_value"] for lesson in chosen}, responses
 
 
 async def complete_mixed(served: Served, lessons: Iterable[str]) -> list[httpx.Response]:
-    """Another learner completes the lessons, all at once and each ten times."""
-    return await post_at_once(served, await register(served, "mixed@example.com"), [*lessons] * (AT_ONCE // LESSONS))
+    """Complete the lessons as another learner, all at the same time and each ten times."""
+    return await post_concurrently(
+        served, await register(served, "mixed@example.com"), [*lessons] * (CONCURRENT // LESSONS)
+    )
 
 
 async def register(served: Served, email: str) -> dict[str, str]:
-    """The header of a new learner."""
+    """Create a learner, and return the header with their token."""
     account = {"email": email, "password": "on two since 1986", "first_name": "Ana", "last_name": "Ruiz"}
     async with served.client() as client:
         token = (await client.post("/api/auth/register", json=account)).json()["access_token"]
     return {"Authorization": f"Bearer {token}"}
 
 
-async def post_at_once(served: Served, header: dict[str, str], lessons: list[str]) -> list[httpx.Response]:
-    async with served.client(limits=httpx.Limits(max_connections=AT_ONCE), headers=header) as client:
+async def post_concurrently(served: Served, header: dict[str, str], lessons: list[str]) -> list[httpx.Response]:
+    async with served.client(limits=httpx.Limits(max_connections=CONCURRENT), headers=header) as client:
         return await asyncio.gather(*(client.post(f"/api/courses/lessons/{lesson}/complete") for lesson in lessons))
 
 
-async def test_two_workers_serve_the_same_courses(rush: Rush) -> None:
-    [courses] = rush.answers
+async def test_two_workers_serve_the_same_courses(completions: Completions) -> None:
+    [courses] = completions.bodies
 
-    assert len(rush.served_by) == 2
+    assert len(completions.served_by) == 2
     assert "mambo-foundations" in courses
 
 
-async def test_fifty_completions_at_once_on_two_workers_all_succeed_and_one_is_new(rush: Rush) -> None:
-    assert len(rush.lessons) == LESSONS
-    for replies in rush.replies.values():
-        assert [reply.status_code for reply in replies] == [200] * AT_ONCE
-        assert sum(reply.json()["newly_completed"] for reply in replies) == 1
+async def test_fifty_concurrent_completions_succeed_and_one_is_new(completions: Completions) -> None:
+    assert len(completions.lessons) == LESSONS
+    for responses in completions.responses.values():
+        assert [response.status_code for response in responses] == [200] * CONCURRENT
+        assert sum(response.json()["newly_completed"] for response in responses) == 1
 
 
-async def test_every_reply_tells_the_total_after_its_lesson(rush: Rush) -> None:
-    """The one that is new has gained the lesson's XP, the others none."""
+async def test_every_response_has_the_total_after_its_lesson(completions: Completions) -> None:
+    """The first completion gains the XP of the lesson, the others nothing."""
     total = 0
-    for lesson, xp in rush.lessons.items():
+    for lesson, xp in completions.lessons.items():
         total += xp
-        bodies = [reply.json() for reply in rush.replies[lesson]]
+        bodies = [response.json() for response in completions.responses[lesson]]
         assert {body["new_total_xp"] for body in bodies} == {total}
-        assert sorted(body["xp_gained"] for body in bodies) == [0] * (AT_ONCE - 1) + [xp]
+        assert sorted(body["xp_gained"] for body in bodies) == [0] * (CONCURRENT - 1) + [xp]
 
 
-async def test_the_ledger_holds_one_row_for_each_lesson_and_adds_up_to_the_xp(rush: Rush) -> None:
+async def test_the_ledger_has_one_row_per_lesson_and_adds_up_to_the_xp(completions: Completions) -> None:
     paid = await query(
-        rush.database_url,
+        completions.database_url,
         "SELECT source_id::text, amount FROM xp_event JOIN users ON users.id = user_id"
-        " WHERE email = 'rush@example.com' ORDER BY at, xp_event.id",
+        " WHERE email = 'ana@example.com' ORDER BY at, xp_event.id",
     )
     [(xp,)] = await query(
-        rush.database_url, "SELECT xp FROM user_profile JOIN users ON id = user_id WHERE email = 'rush@example.com'"
+        completions.database_url,
+        "SELECT xp FROM user_profile JOIN users ON id = user_id WHERE email = 'ana@example.com'",
     )
 
-    assert paid == list(rush.lessons.items())
-    assert xp == sum(amount for _, amount in paid) == sum(rush.lessons.values())
+    assert paid == list(completions.lessons.items())
+    assert xp == sum(amount for _, amount in paid) == sum(completions.lessons.values())
 
 
-async def test_lessons_completed_all_at_once_are_each_paid_once(rush: Rush) -> None:
-    """Whatever came first, the last total is that of all."""
-    bodies = [reply.json() for reply in rush.mixed]
+async def test_concurrently_completed_lessons_are_paid_once_each(completions: Completions) -> None:
+    """In any order, the last total is the sum."""
+    bodies = [response.json() for response in completions.mixed]
 
-    assert [reply.status_code for reply in rush.mixed] == [200] * AT_ONCE
-    assert sorted(body["xp_gained"] for body in bodies if body["newly_completed"]) == sorted(rush.lessons.values())
-    assert max(body["new_total_xp"] for body in bodies) == sum(rush.lessons.values())
-
-
-async def test_the_ledger_equals_its_projections(rush: Rush) -> None:
-    assert (rush.verified.code, rush.verified.out) == (0, "Everyone's XP is what the ledger says.\n")
+    assert [response.status_code for response in completions.mixed] == [200] * CONCURRENT
+    assert sorted(body["xp_gained"] for body in bodies if body["newly_completed"]) == sorted(
+        completions.lessons.values()
+    )
+    assert max(body["new_total_xp"] for body in bodies) == sum(completions.lessons.values())
 
 
-async def test_sigterm_ends_every_worker(rush: Rush) -> None:
-    """Exit code 0 within the grace that is given to requests, and both processes are gone."""
-    assert rush.end.code == 0
-    assert rush.left_running == set()
-    assert "Traceback" not in rush.end.err
+async def test_the_totals_equal_the_ledger(completions: Completions) -> None:
+    assert (completions.verified.code, completions.verified.out) == (0, "Everyone's XP is what the ledger says.\n")
+
+
+async def test_sigterm_ends_every_worker(completions: Completions) -> None:
+    """The exit code is 0, and both processes have ended."""
+    assert completions.end.code == 0
+    assert completions.left_running == set()
+    assert "Traceback" not in completions.end.err

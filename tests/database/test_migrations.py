@@ -1,4 +1,4 @@
-"""What the migrations build: the same as the models, with rules that hold whatever the code does."""
+"""The migrated schema: it equals the models, and its constraints hold for any SQL."""
 
 from collections.abc import Callable
 from math import isqrt
@@ -52,18 +52,18 @@ FUNCTIONS = Path(mambo.__file__).parent / "database" / "functions"
 
 
 async def execute(engine: AsyncEngine, statement: str, **values: Any) -> None:
-    """Raw SQL, past models and code."""
+    """Run raw SQL."""
     async with engine.begin() as connection:
         await connection.execute(sa.text(statement), values)
 
 
-# The same as the models
+# Equality with the models
 
 
 @pytest.fixture(scope="module")
 async def created_url(make_database: Callable[[str], Any]) -> str:
-    """A database that the models and the files of functions made, without migrations."""
-    url: str = await make_database("made_by_the_models")
+    """A database that was created from the models and the files of functions, without migrations."""
+    url: str = await make_database("created_by_the_models")
     engine = create_engine(url, pool_size=1)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
@@ -75,7 +75,7 @@ async def created_url(make_database: Callable[[str], Any]) -> str:
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)
-async def test_migrations_make_what_models_and_files_say(database_url: str, created_url: str, kind: str) -> None:
+async def test_the_migrated_schema_equals_the_models_and_files(database_url: str, created_url: str, kind: str) -> None:
     """Constraints, indexes, columns, functions and triggers, each with its full definition."""
     migrated = await query(database_url, CATALOGUE[kind])
 
@@ -83,8 +83,8 @@ async def test_migrations_make_what_models_and_files_say(database_url: str, crea
     assert len(migrated) >= 10
 
 
-async def test_a_function_is_in_the_file_of_its_name_and_finds_its_tables(database_url: str) -> None:
-    """Whatever the search path is: pg_restore sets an empty one, and triggers run while it loads data."""
+async def test_each_function_has_a_file_of_its_name_and_a_search_path(database_url: str) -> None:
+    """With any search path: pg_restore sets an empty one, and triggers run while it loads data."""
     functions = await query(
         database_url, "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
     )
@@ -96,7 +96,7 @@ async def test_a_function_is_in_the_file_of_its_name_and_finds_its_tables(databa
 
 
 @pytest.mark.parametrize("change", ["UPDATE xp_event SET amount = 1000", "DELETE FROM xp_event"])
-async def test_the_ledger_refuses_a_change(school: School, engine: AsyncEngine, change: str) -> None:
+async def test_the_ledger_refuses_updates_and_deletes(school: School, engine: AsyncEngine, change: str) -> None:
     learner = await school.person()
     await school.add(xp_event(learner.user_id))
 
@@ -106,18 +106,18 @@ async def test_the_ledger_refuses_a_change(school: School, engine: AsyncEngine, 
     assert await school.scalar(sa.select(XpEvent.amount)) == 50
 
 
-async def test_the_ledger_of_a_learner_goes_with_the_learner(school: School, engine: AsyncEngine) -> None:
-    leaving, staying = await school.person(), await school.person()
-    await school.add(xp_event(leaving.user_id), xp_event(staying.user_id))
+async def test_the_ledger_of_a_learner_is_deleted_with_the_learner(school: School, engine: AsyncEngine) -> None:
+    deleted, kept = await school.person(), await school.person()
+    await school.add(xp_event(deleted.user_id), xp_event(kept.user_id))
 
-    await execute(engine, "DELETE FROM users WHERE id = :id", id=leaving.user_id)
+    await execute(engine, "DELETE FROM users WHERE id = :id", id=deleted.user_id)
 
     async with school.sessions() as session:
-        assert list(await session.scalars(sa.select(XpEvent.user_id))) == [staying.user_id]
+        assert list(await session.scalars(sa.select(XpEvent.user_id))) == [kept.user_id]
 
 
-async def test_whoever_adjusted_xp_cannot_be_deleted(school: School, engine: AsyncEngine) -> None:
-    """The ledger keeps who did it."""
+async def test_an_admin_who_adjusted_xp_cannot_be_deleted(school: School, engine: AsyncEngine) -> None:
+    """The ledger references that admin."""
     learner, admin = await school.person(), await school.admin()
     await school.add(xp_event(learner.user_id, kind=XpKind.ADJUSTMENT, actor_id=admin.user_id))
 
@@ -125,7 +125,7 @@ async def test_whoever_adjusted_xp_cannot_be_deleted(school: School, engine: Asy
         await execute(engine, "DELETE FROM users WHERE id = :id", id=admin.user_id)
 
 
-async def test_the_ledger_pays_a_source_once(school: School) -> None:
+async def test_the_ledger_has_one_event_per_source(school: School) -> None:
     learner = await school.person()
     source_id = uuid4()
     await school.add(xp_event(learner.user_id, source_id=source_id))
@@ -135,7 +135,7 @@ async def test_the_ledger_pays_a_source_once(school: School) -> None:
 
 
 def xp_event(user_id: UUID, **event: Any) -> XpEvent:
-    """50 XP for a lesson; any id will do for the lesson, which may have been deleted since."""
+    """An event of 50 XP for a lesson. Its id is arbitrary, because the ledger outlives lessons."""
     defaults = {"kind": XpKind.LESSON, "source_id": uuid4(), "amount": 50, "at": sa.func.now()}
     return XpEvent(user_id=user_id, **defaults | event)
 
@@ -143,8 +143,8 @@ def xp_event(user_id: UUID, **event: Any) -> XpEvent:
 # Levels
 
 
-async def test_the_database_computes_levels_as_the_rules_do(database_url: str) -> None:
-    """At every XP up to 100 000 in steps of 37, and on both sides of every level that fits into the column."""
+async def test_the_generated_level_equals_the_rules(database_url: str) -> None:
+    """For every 37th XP up to 100 000, and on both sides of every level that fits into the column."""
     [(expression,)] = await query(
         database_url,
         "SELECT generation_expression FROM information_schema.columns"
@@ -162,7 +162,7 @@ async def test_the_database_computes_levels_as_the_rules_do(database_url: str) -
     assert [(xp, level) for xp, level in levels if level != rules.level_of(xp)] == []
 
 
-async def test_a_level_follows_the_xp_and_cannot_be_set(school: School, engine: AsyncEngine) -> None:
+async def test_the_level_is_generated_from_the_xp_and_cannot_be_set(school: School, engine: AsyncEngine) -> None:
     learner = await school.person(xp=399)
 
     await execute(engine, "UPDATE user_profile SET xp = 900")
@@ -172,10 +172,10 @@ async def test_a_level_follows_the_xp_and_cannot_be_set(school: School, engine: 
         await execute(engine, "UPDATE user_profile SET level = 9")
 
 
-# Violations
+# Constraints
 
 
-async def test_an_e_mail_is_one_persons_in_any_case(school: School, engine: AsyncEngine) -> None:
+async def test_an_email_address_is_unique_in_any_case(school: School, engine: AsyncEngine) -> None:
     await school.person(email="ana@example.com")
     other = await school.person()
 
@@ -198,7 +198,7 @@ async def test_an_e_mail_is_one_persons_in_any_case(school: School, engine: Asyn
         ("UPDATE user_profile SET user_id = gen_random_uuid()", "fk_user_profile_user_id_users"),
     ],
 )
-async def test_the_database_refuses_what_cannot_be(
+async def test_the_database_refuses_invalid_rows(
     school: School, engine: AsyncEngine, violation: str, constraint: str
 ) -> None:
     await school.person()
@@ -208,18 +208,16 @@ async def test_the_database_refuses_what_cannot_be(
         await execute(engine, violation)
 
 
-async def test_a_lesson_cannot_lie_in_a_level_of_another_world(school: School, engine: AsyncEngine) -> None:
+async def test_a_lesson_cannot_be_in_a_level_of_another_world(school: School, engine: AsyncEngine) -> None:
     world, other = await school.world(lessons=1), await school.world()
-    elsewhere = await school.level(other)
+    level = await school.level(other)
     [lesson] = await school.lessons_of(world)
 
     with pytest.raises(IntegrityError, match="fk_lesson_level"):
-        await execute(engine, "UPDATE lesson SET level_id = :level WHERE id = :id", level=elsewhere.id, id=lesson.id)
+        await execute(engine, "UPDATE lesson SET level_id = :level WHERE id = :id", level=level.id, id=lesson.id)
 
 
-async def test_a_deleted_world_takes_its_lessons_along_and_leaves_the_ledger(
-    school: School, engine: AsyncEngine
-) -> None:
+async def test_deleting_a_world_deletes_its_lessons_and_keeps_the_ledger(school: School, engine: AsyncEngine) -> None:
     world = await school.world(lessons=1)
     learner = await school.person()
     [lesson] = await school.lessons_of(world)
@@ -231,7 +229,7 @@ async def test_a_deleted_world_takes_its_lessons_along_and_leaves_the_ledger(
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 1
 
 
-async def test_a_slug_is_one_courses(school: School, engine: AsyncEngine) -> None:
+async def test_a_slug_is_unique(school: School, engine: AsyncEngine) -> None:
     await school.world(slug="mambo")
     other = await school.world()
 

@@ -1,4 +1,4 @@
-"""The Mux emulator, through Mux's own SDK and over HTTP: what it does right, and what it does wrong when told to."""
+"""The Mux emulator, called by the SDK of Mux and over HTTP: its behaviour, and the faults that it simulates."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ NOW = int(START.timestamp())
 SECRET = "webhook-secret"
 ORIGIN = "https://app.mambo.example"
 PATIENCE_SECONDS = 10
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which is quick to make
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to create the default context takes longer
 CHUNK = 256 * 1024
 NEW_UPLOAD = {
     "cors_origin": ORIGIN,
@@ -36,7 +36,7 @@ NEW_UPLOAD = {
 
 
 class Received(NamedTuple):
-    """A webhook as it arrived."""
+    """A received webhook."""
 
     body: bytes
     signature: str
@@ -47,11 +47,14 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """A server for webhooks; `answers` are the next statuses, None hangs up, and 204 follows."""
+    """A server that receives webhooks.
+
+    `statuses` are the next responses, None closes the connection; the default is 204.
+    """
 
     def __init__(self) -> None:
         self.url = ""
-        self.answers: list[int | None] = []
+        self.statuses: list[int | None] = []
         self.received: list[Received] = []
         self.arrived = asyncio.Event()
 
@@ -59,10 +62,10 @@ class Receiver:
     def types(self) -> list[str]:
         return [received.event["type"] for received in self.received]
 
-    async def has(self, wanted: Callable[[Received], bool]) -> None:
-        """Wait until such a webhook has arrived."""
+    async def wait_for(self, is_wanted: Callable[[Received], bool]) -> None:
+        """Wait until a matching webhook has arrived."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not any(wanted(received) for received in self.received):
+            while not any(is_wanted(received) for received in self.received):
                 self.arrived.clear()
                 await self.arrived.wait()
 
@@ -71,7 +74,7 @@ class Receiver:
         [length] = re.findall(r"(?im)^content-length: (\d+)", head)
         [signature] = re.findall(r"(?im)^mux-signature: (.+?)\r", head)
         self.received.append(Received(await reader.readexactly(int(length)), signature))
-        status = self.answers.pop(0) if self.answers else 204
+        status = self.statuses.pop(0) if self.statuses else 204
         if status is not None:
             writer.write(b"HTTP/1.1 %d -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
         writer.close()
@@ -80,7 +83,7 @@ class Receiver:
 
 
 class Sdk:
-    """mux-python on threads of its own, as an async program calls it."""
+    """The SDK mux-python in threads, as an asynchronous program calls it."""
 
     def __init__(self, url: str, user: str = "token-id") -> None:
         configuration = mux_python.Configuration(host=url, username=user, password="token-secret")
@@ -105,7 +108,7 @@ class Sdk:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def run_receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     async with await asyncio.start_server(receiver.handle, "127.0.0.1") as server:
         receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhooks"
@@ -113,7 +116,7 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 
 @contextmanager
-def emulating(webhook_url: str, **options: Any) -> Iterator[MuxEmulator]:
+def run_emulator(webhook_url: str, **options: Any) -> Iterator[MuxEmulator]:
     with mux_emulator(
         token_id="token-id",
         token_secret="token-secret",
@@ -126,7 +129,7 @@ def emulating(webhook_url: str, **options: Any) -> Iterator[MuxEmulator]:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
+    async with run_receiver() as receiver:
         yield receiver
 
 
@@ -137,18 +140,18 @@ def clock() -> TurnableClock:
 
 @pytest.fixture(scope="module")
 def emulator(clock: TurnableClock) -> Iterator[MuxEmulator]:
-    with emulating("", clock=clock) as mux:
+    with run_emulator("", clock=clock) as mux:
         yield mux
 
 
 @pytest.fixture
 async def mux(emulator: MuxEmulator, receiver: Receiver, clock: TurnableClock) -> AsyncIterator[MuxEmulator]:
-    """An emulator without a fault, that has seen nothing yet; a stop takes a while, so it is one for all."""
+    """The emulator of this module without faults and requests; a new one for each test would be slow."""
     emulator.webhook_url, emulator.faults, clock.now = receiver.url, Faults(), START
     emulator.requests.clear()
     emulator.deliveries.clear()
     yield emulator
-    await settled(emulator)
+    await settle(emulator)
 
 
 @pytest.fixture
@@ -159,12 +162,12 @@ def sdk(mux: MuxEmulator) -> Iterator[Sdk]:
 
 @pytest.fixture
 async def browser(mux: MuxEmulator) -> AsyncIterator[httpx.AsyncClient]:
-    """A client on the upload's origin."""
+    """A client with the origin of the upload."""
     async with httpx.AsyncClient(base_url=mux.url, verify=NO_TLS, headers={"Origin": ORIGIN}) as browser:
         yield browser
 
 
-async def settled(mux: MuxEmulator) -> None:
+async def settle(mux: MuxEmulator) -> None:
     await asyncio.to_thread(mux.settle)
 
 
@@ -173,16 +176,16 @@ async def put_chunk(browser: httpx.AsyncClient, url: str, start: int, end: int, 
     return await browser.put(url, content=b"v" * (end - start), headers=headers)
 
 
-# From a file to a video
+# From an upload to an asset
 
 
-async def test_a_file_becomes_a_ready_asset(mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_an_uploaded_file_becomes_a_ready_asset(mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
-    answer = await browser.put(upload.url, content=b"video")
-    await settled(mux)
+    response = await browser.put(upload.url, content=b"video")
+    await settle(mux)
 
     assert upload.status == "waiting"
-    assert answer.status_code == 200
+    assert response.status_code == 200
     done = await sdk.upload(upload.id)
     assert (done.status, done.url, done.new_asset_settings.passthrough) == ("asset_created", None, "lesson-1")
     asset = await sdk.asset(done.asset_id)
@@ -192,7 +195,7 @@ async def test_a_file_becomes_a_ready_asset(mux: MuxEmulator, sdk: Sdk, browser:
 
 
 async def test_an_asset_is_preparing_until_it_is_processed(receiver: Receiver) -> None:
-    with emulating(receiver.url, processing_seconds=60) as mux, closing(Sdk(mux.url)) as sdk:
+    with run_emulator(receiver.url, processing_seconds=60) as mux, closing(Sdk(mux.url)) as sdk:
         upload = await sdk.create()
         async with httpx.AsyncClient(verify=NO_TLS) as browser:
             await browser.put(upload.url, content=b"video")
@@ -201,13 +204,13 @@ async def test_an_asset_is_preparing_until_it_is_processed(receiver: Receiver) -
     assert (asset.status, asset.duration, asset.tracks) == ("preparing", None, None)
 
 
-async def test_every_step_sends_a_webhook_in_the_shape_of_muxs(
+async def test_every_step_sends_a_webhook_in_the_format_of_mux(
     mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient, receiver: Receiver
 ) -> None:
-    """`created_at` is a number in an asset's webhook; passthrough stands elsewhere in an upload than in an asset."""
+    """`created_at` is a number in webhooks of assets; `passthrough` is nested in uploads, and not in assets."""
     upload = await sdk.create()
     await browser.put(upload.url, content=b"video")
-    await settled(mux)
+    await settle(mux)
 
     events = {received.event["type"]: received.event for received in receiver.received}
     asset_id = (await sdk.upload(upload.id)).asset_id
@@ -229,10 +232,10 @@ async def test_every_step_sends_a_webhook_in_the_shape_of_muxs(
     assert (events["video.asset.ready"]["data"]["created_at"], in_rest["created_at"]) == (NOW, str(NOW))
 
 
-async def test_a_webhook_is_signed_over_its_exact_bytes(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
-    """HMAC-SHA256 of `t.body`, as Mux publishes it, at the time of its clock; the body has more than ASCII."""
+async def test_a_webhook_is_signed(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
+    """With the HMAC-SHA256 of `t.body`, as Mux documents it; the body is not ASCII only."""
     await sdk.create()
-    await settled(mux)
+    await settle(mux)
 
     [(body, signature)] = receiver.received
     assert "Básico ♥".encode() in body
@@ -240,11 +243,13 @@ async def test_a_webhook_is_signed_over_its_exact_bytes(mux: MuxEmulator, sdk: S
     assert signature == f"t={NOW},v1={expected}"
 
 
-async def test_a_refused_webhook_comes_again_and_tells_of_it(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
-    """The id stays, while the attempt is in the body, which is thus signed anew."""
-    receiver.answers = [503]
+async def test_a_refused_webhook_is_retried_with_the_failed_attempt(
+    mux: MuxEmulator, sdk: Sdk, receiver: Receiver
+) -> None:
+    """It has the same id; the attempt is added to the body, so the signature changes."""
+    receiver.statuses = [503]
     await sdk.create()
-    await settled(mux)
+    await settle(mux)
 
     first, second = receiver.received
     assert first.event["id"] == second.event["id"]
@@ -255,61 +260,59 @@ async def test_a_refused_webhook_comes_again_and_tells_of_it(mux: MuxEmulator, s
     assert [delivery.status for delivery in mux.deliveries] == [503, 204]
 
 
-async def test_a_webhook_without_an_answer_comes_again(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
-    receiver.answers = [None]
+async def test_a_webhook_without_a_response_is_retried(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
+    receiver.statuses = [None]
     await sdk.create()
-    await settled(mux)
+    await settle(mux)
 
     assert [delivery.status for delivery in mux.deliveries] == [None, 204]
 
 
-async def test_webhooks_find_a_receiver_that_is_known_late(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
+async def test_webhooks_wait_for_the_url_of_the_receiver(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
     mux.webhook_url = ""
     await sdk.create()
     mux.webhook_url = receiver.url
-    await settled(mux)
+    await settle(mux)
 
     assert receiver.types == ["video.upload.created"]
 
 
-# In chunks, as UpChunk sends them
+# Chunks, as UpChunk sends them
 
 
-async def test_a_file_may_come_in_chunks_of_which_each_may_come_twice(
-    mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient
-) -> None:
-    """The browser sends a chunk again when it misses the answer; there is one asset in the end."""
+async def test_chunks_can_be_repeated(mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient) -> None:
+    """A browser repeats a chunk when the response is lost; there is one asset."""
     upload = await sdk.create()
     total = CHUNK + 1000
     first, again = [await put_chunk(browser, upload.url, 0, CHUNK, total) for _ in range(2)]
     last, last_again = [await put_chunk(browser, upload.url, CHUNK, total, total) for _ in range(2)]
-    await settled(mux)
+    await settle(mux)
 
-    for answer in (first, again):
-        assert (answer.status_code, answer.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
+    for response in (first, again):
+        assert (response.status_code, response.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
     assert (last.status_code, last_again.status_code) == (200, 200)
     assert len((await sdk.list(upload_id=upload.id)).data) == 1
 
 
-async def test_a_chunk_out_of_place_is_told_where_to_go_on(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_the_response_to_a_misplaced_chunk_has_the_range_so_far(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
-    early = await put_chunk(browser, upload.url, CHUNK, 2 * CHUNK, 3 * CHUNK)
+    first_gap = await put_chunk(browser, upload.url, CHUNK, 2 * CHUNK, 3 * CHUNK)
     await put_chunk(browser, upload.url, 0, CHUNK, 3 * CHUNK)
-    late = await put_chunk(browser, upload.url, 2 * CHUNK, 3 * CHUNK, 3 * CHUNK)
+    second_gap = await put_chunk(browser, upload.url, 2 * CHUNK, 3 * CHUNK, 3 * CHUNK)
 
-    assert (early.status_code, early.headers.get("range")) == (308, None)
-    assert (late.status_code, late.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
+    assert (first_gap.status_code, first_gap.headers.get("range")) == (308, None)
+    assert (second_gap.status_code, second_gap.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
     assert (await sdk.upload(upload.id)).status == "waiting"
 
 
-async def test_of_a_chunk_whole_256_kib_are_kept(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_multiples_of_256_kib_of_a_chunk_are_kept(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
-    answer = await put_chunk(browser, upload.url, 0, CHUNK + 5, 3 * CHUNK)
+    response = await put_chunk(browser, upload.url, 0, CHUNK + 5, 3 * CHUNK)
 
-    assert (answer.status_code, answer.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
+    assert (response.status_code, response.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
 
 
-async def test_a_file_that_breaks_off_may_come_again(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_an_interrupted_upload_can_be_repeated(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
     url = httpx.URL(upload.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
@@ -323,18 +326,18 @@ async def test_a_file_that_breaks_off_may_come_again(sdk: Sdk, browser: httpx.As
     assert again.status_code == 200
 
 
-async def test_an_upload_tells_what_has_arrived(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_an_upload_reports_the_range_so_far(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
-    question = {"Content-Range": f"bytes */{2 * CHUNK}"}
-    nothing = await browser.put(upload.url, headers=question)
+    headers = {"Content-Range": f"bytes */{2 * CHUNK}"}
+    before = await browser.put(upload.url, headers=headers)
     await put_chunk(browser, upload.url, 0, CHUNK, 2 * CHUNK)
-    half = await browser.put(upload.url, headers=question)
+    half = await browser.put(upload.url, headers=headers)
     await put_chunk(browser, upload.url, CHUNK, 2 * CHUNK, 2 * CHUNK)
-    whole = await browser.put(upload.url, headers=question)
+    complete = await browser.put(upload.url, headers=headers)
 
-    assert (nothing.status_code, nothing.headers.get("range")) == (308, None)
+    assert (before.status_code, before.headers.get("range")) == (308, None)
     assert (half.status_code, half.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
-    assert whole.status_code == 200
+    assert complete.status_code == 200
 
 
 @pytest.mark.parametrize("content_range", ["bytes 0-9/10", "bytes 0-4/3", "bytes=0-4/5", "bytes 0-4/*", "5"])
@@ -342,21 +345,21 @@ async def test_a_range_that_does_not_fit_the_body_is_refused(
     sdk: Sdk, browser: httpx.AsyncClient, content_range: str
 ) -> None:
     upload = await sdk.create()
-    answer = await browser.put(upload.url, content=b"video", headers={"Content-Range": content_range})
+    response = await browser.put(upload.url, content=b"video", headers={"Content-Range": content_range})
 
-    assert answer.status_code == 400
+    assert response.status_code == 400
     assert (await sdk.upload(upload.id)).status == "waiting"
 
 
-# Uploads and assets that end otherwise
+# Failed, cancelled and deleted
 
 
-async def test_an_empty_file_is_not_a_video(
+async def test_an_empty_file_is_an_error(
     mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     upload = await sdk.create()
     await browser.put(upload.url, content=b"")
-    await settled(mux)
+    await settle(mux)
 
     failed = await sdk.upload(upload.id)
     assert (failed.status, failed.asset_id, failed.error.type) == ("errored", None, "invalid_input")
@@ -364,20 +367,20 @@ async def test_an_empty_file_is_not_a_video(
     assert sorted(receiver.types) == ["video.upload.created", "video.upload.errored"]
 
 
-async def test_a_cancelled_upload_takes_no_file(
+async def test_a_cancelled_upload_accepts_no_file(
     mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     upload = await sdk.create()
     cancelled = await asyncio.to_thread(sdk.uploads.cancel_direct_upload, upload.id)
-    answer = await browser.put(upload.url, content=b"video")
-    await settled(mux)
+    response = await browser.put(upload.url, content=b"video")
+    await settle(mux)
 
     assert cancelled.data.status == "cancelled"
-    assert answer.status_code == 410
+    assert response.status_code == 410
     assert sorted(receiver.types) == ["video.upload.cancelled", "video.upload.created"]
 
 
-async def test_an_upload_that_has_its_file_is_not_cancelled(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_a_completed_upload_cannot_be_cancelled(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
     await browser.put(upload.url, content=b"video")
     with pytest.raises(mux_python.exceptions.ForbiddenException) as refused:
@@ -387,42 +390,42 @@ async def test_an_upload_that_has_its_file_is_not_cancelled(sdk: Sdk, browser: h
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Range": "bytes 0-6/7"}], ids=["whole", "as a chunk"])
-async def test_an_upload_takes_one_file(
+async def test_an_upload_accepts_one_file(
     mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     upload = await sdk.create()
     await browser.put(upload.url, content=b"video")
     second = await browser.put(upload.url, content=b"another", headers=headers)
-    await settled(mux)
+    await settle(mux)
 
     assert second.status_code == 410
     assert len((await sdk.list(upload_id=upload.id)).data) == 1
 
 
-async def test_an_upload_without_a_file_times_out_and_no_webhook_tells(
+async def test_an_upload_without_a_file_times_out_without_a_webhook(
     mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient, receiver: Receiver, clock: TurnableClock
 ) -> None:
     upload = await sdk.create(NEW_UPLOAD | {"timeout": 60})
     clock.turn(timedelta(seconds=59))
     before = (await sdk.upload(upload.id)).status
     clock.turn(timedelta(seconds=1))
-    answer = await browser.put(upload.url, content=b"video")
-    await settled(mux)
+    response = await browser.put(upload.url, content=b"video")
+    await settle(mux)
 
     assert (before, (await sdk.upload(upload.id)).status) == ("waiting", "timed_out")
-    assert answer.status_code == 410
+    assert response.status_code == 410
     assert receiver.types == ["video.upload.created"]
 
 
-async def test_a_deleted_asset_is_gone(
+async def test_a_deleted_asset_is_not_found(
     mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     upload = await sdk.create()
     await browser.put(upload.url, content=b"video")
-    await settled(mux)
+    await settle(mux)
     asset_id = (await sdk.upload(upload.id)).asset_id
     await asyncio.to_thread(sdk.assets.delete_asset, asset_id)
-    await settled(mux)
+    await settle(mux)
 
     with pytest.raises(mux_python.exceptions.NotFoundException):
         await sdk.asset(asset_id)
@@ -430,11 +433,11 @@ async def test_a_deleted_asset_is_gone(
     assert receiver.received[-1].event["object"] == {"type": "asset", "id": asset_id}
 
 
-# Reading
+# Reads
 
 
 async def test_assets_are_listed_newest_first_page_by_page(sdk: Sdk, browser: httpx.AsyncClient) -> None:
-    """A cursor still leads on when the asset at which the page ended is deleted."""
+    """A cursor is still valid when the last asset of its page has been deleted."""
     uploads = [await sdk.create() for _ in range(3)]
     for upload in uploads:
         await browser.put(upload.url, content=b"video")
@@ -456,9 +459,7 @@ async def test_uploads_are_listed_newest_first_page_by_page(sdk: Sdk) -> None:
 
 
 @pytest.mark.parametrize("read", [Sdk.upload, Sdk.asset], ids=["upload", "asset"])
-async def test_an_unknown_id_is_not_found_and_a_malformed_one_is_not_read(
-    sdk: Sdk, read: Callable[[Sdk, str], Any]
-) -> None:
+async def test_an_unknown_id_is_404_and_a_malformed_one_400(sdk: Sdk, read: Callable[[Sdk, str], Any]) -> None:
     with pytest.raises(mux_python.exceptions.NotFoundException) as unknown:
         await read(sdk, "8jd7M77xQgf2NzuocJRPYdSdEfY5dLlcRwFARtgQqU4")
     with pytest.raises(MuxError) as malformed:
@@ -483,7 +484,7 @@ async def test_an_unknown_id_is_not_found_and_a_malformed_one_is_not_read(
     ],
     ids=["not an object", "too short", "too long", "a long passthrough", "no such policy"],
 )
-async def test_an_upload_that_mux_would_refuse_is_refused(mux: MuxEmulator, sdk: Sdk, body: Any) -> None:
+async def test_invalid_settings_of_an_upload_are_refused(mux: MuxEmulator, sdk: Sdk, body: Any) -> None:
     with pytest.raises(MuxError) as refused:
         await sdk.create(body)
 
@@ -492,29 +493,29 @@ async def test_an_upload_that_mux_would_refuse_is_refused(mux: MuxEmulator, sdk:
     assert mux.requests == [("POST", "/video/v1/uploads", body)]
 
 
-# Who may do what
+# Permissions
 
 
-async def test_rest_is_for_those_who_have_the_token(mux: MuxEmulator) -> None:
-    with closing(Sdk(mux.url, "another")) as stranger, pytest.raises(MuxError) as refused:
-        await stranger.create()
+async def test_rest_requires_the_token(mux: MuxEmulator) -> None:
+    with closing(Sdk(mux.url, "another")) as other_sdk, pytest.raises(MuxError) as refused:
+        await other_sdk.create()
 
     assert refused.value.status == 401
     error = json.loads(refused.value.body)["error"]
     assert (error["type"], error["messages"]) == ("unauthorized", ["Unauthorized request"])
 
 
-async def test_an_upload_is_for_those_who_have_its_address(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_an_upload_requires_the_token_in_its_url(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
-    guessed = await browser.put(f"/upload/{upload.id}?token=guessed", content=b"video")
-    bare = await browser.put(f"/upload/{upload.id}", content=b"video")
+    with_wrong_token = await browser.put(f"/upload/{upload.id}?token=wrong", content=b"video")
+    without_token = await browser.put(f"/upload/{upload.id}", content=b"video")
 
-    assert (guessed.status_code, bare.status_code) == (403, 403)
+    assert (with_wrong_token.status_code, without_token.status_code) == (403, 403)
     assert (await sdk.upload(upload.id)).status == "waiting"
 
 
-async def test_a_browser_may_upload_from_the_origin_that_was_named(sdk: Sdk, browser: httpx.AsyncClient) -> None:
-    """Refusals too are readable there, or the browser would tell of a network error."""
+async def test_a_browser_can_upload_from_the_origin_of_the_upload(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+    """Errors have the headers too, because the browser would else report a network error."""
     upload = await sdk.create()
     preflight = await browser.options(upload.url, headers={"Access-Control-Request-Method": "PUT"})
     chunk = await put_chunk(browser, upload.url, 0, CHUNK, 2 * CHUNK)
@@ -524,31 +525,33 @@ async def test_a_browser_may_upload_from_the_origin_that_was_named(sdk: Sdk, bro
     assert preflight.headers["access-control-allow-methods"] == "PUT"
     assert preflight.headers["access-control-allow-headers"] == "Content-Type, Content-Range"
     assert chunk.headers["access-control-expose-headers"] == "Range"
-    for answer in (preflight, chunk, refusal):
-        assert answer.headers["access-control-allow-origin"] == ORIGIN
+    for response in (preflight, chunk, refusal):
+        assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
-async def test_a_browser_may_not_upload_from_elsewhere(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_a_browser_cannot_upload_from_another_origin(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
     preflight = await browser.options(upload.url, headers={"Origin": "https://elsewhere.example"})
 
     assert not [name for name in preflight.headers if name.startswith("access-control")]
 
 
-async def test_every_answer_says_that_this_is_not_mux(sdk: Sdk, browser: httpx.AsyncClient) -> None:
+async def test_every_response_is_marked_as_the_emulators(sdk: Sdk, browser: httpx.AsyncClient) -> None:
     upload = await sdk.create()
-    good = await browser.get(f"/video/v1/uploads/{upload.id}", auth=TOKEN)
+    found = await browser.get(f"/video/v1/uploads/{upload.id}", auth=TOKEN)
     unknown = await browser.get("/video/v1/assets/unknown", auth=TOKEN)
-    strange = await browser.get("/video/v1/uploads")
+    unauthorized = await browser.get("/video/v1/uploads")
     file = await browser.put(upload.url, content=b"video")
-    sentence = await browser.get("/emulator")
+    description = await browser.get("/emulator")
 
-    assert [answer.headers["x-mux-emulator"] for answer in (good, unknown, strange, file, sentence)] == ["true"] * 5
-    assert [answer.json()["emulator"] for answer in (good, unknown, strange)] == [True] * 3
-    assert "not Mux" in sentence.text
+    assert [response.headers["x-mux-emulator"] for response in (found, unknown, unauthorized, file, description)] == [
+        "true"
+    ] * 5
+    assert [response.json()["emulator"] for response in (found, unknown, unauthorized)] == [True] * 3
+    assert "not Mux" in description.text
 
 
-# What it does wrong
+# Faults
 
 
 @pytest.mark.parametrize(
@@ -571,7 +574,7 @@ async def test_rest_fails_once_and_then_works_again(
     assert (await sdk.create()).status == "waiting"
 
 
-async def test_a_rate_limit_says_when_to_come_again(mux: MuxEmulator, sdk: Sdk) -> None:
+async def test_a_rate_limit_has_retry_after(mux: MuxEmulator, sdk: Sdk) -> None:
     mux.faults = Faults(rest=RestFault(kind="rate_limited", seconds=7))
     with pytest.raises(MuxError) as limited:
         await sdk.create()
@@ -579,88 +582,87 @@ async def test_a_rate_limit_says_when_to_come_again(mux: MuxEmulator, sdk: Sdk) 
     assert (limited.value.status, limited.value.headers["Retry-After"]) == (429, "7")
 
 
-async def test_a_slow_answer_is_good_for_who_waits(mux: MuxEmulator, sdk: Sdk) -> None:
+async def test_a_slow_response_succeeds(mux: MuxEmulator, sdk: Sdk) -> None:
     mux.faults = Faults(rest=RestFault(kind="slow", seconds=0.05))
 
     assert (await sdk.create()).status == "waiting"
 
 
-async def test_a_dropped_reply_is_of_work_that_was_done(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
+async def test_after_a_dropped_reply_the_upload_exists(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
     mux.faults = Faults(rest=RestFault(kind="drop_reply"))
     with pytest.raises(urllib3.exceptions.ProtocolError):
         await sdk.create()
-    await settled(mux)
+    await settle(mux)
 
     assert receiver.types == ["video.upload.created"]
 
 
-async def test_a_reset_is_of_work_that_was_not_done(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
+async def test_after_a_reset_no_upload_exists(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
     mux.faults = Faults(rest=RestFault(kind="reset"))
     with pytest.raises(urllib3.exceptions.ProtocolError):
         await sdk.create()
-    await settled(mux)
+    await settle(mux)
 
     assert receiver.types == []
 
 
 @pytest.mark.parametrize(("kind", "media_type"), [("garbage", "text/html"), ("huge", "application/json")])
-async def test_rest_may_answer_what_is_no_answer(
+async def test_rest_responds_with_html_or_a_huge_body(
     mux: MuxEmulator, browser: httpx.AsyncClient, kind: Any, media_type: str
 ) -> None:
-    """A 200 with a web page, or with so much that a careful client stops reading: 64 MiB."""
     mux.faults = Faults(rest=RestFault(kind=kind))
-    async with browser.stream("GET", "/video/v1/assets") as answer:
-        beginning = await anext(answer.aiter_raw(1000))
+    async with browser.stream("GET", "/video/v1/assets") as response:
+        beginning = await anext(response.aiter_raw(1000))
 
-    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    assert (response.status_code, response.headers["content-type"]) == (200, media_type)
     assert beginning.startswith(b"<!doctype html>" if kind == "garbage" else b'{"data":{"id":"aaa')
 
 
-async def test_rest_fails_for_as_long_as_it_should(mux: MuxEmulator, browser: httpx.AsyncClient) -> None:
+async def test_rest_fails_for_the_number_of_requests(mux: MuxEmulator, browser: httpx.AsyncClient) -> None:
     mux.faults = Faults(rest=RestFault(kind="server_error", count=2))
-    counted = [(await browser.get("/video/v1/assets")).status_code for _ in range(3)]
+    limited = [(await browser.get("/video/v1/assets")).status_code for _ in range(3)]
     mux.faults = Faults(rest=RestFault(kind="server_error", count=None))
-    endless = [(await browser.get("/video/v1/assets")).status_code for _ in range(3)]
+    unlimited = [(await browser.get("/video/v1/assets")).status_code for _ in range(3)]
 
-    assert counted == [500, 500, 401]
-    assert endless == [500, 500, 500]
+    assert limited == [500, 500, 401]
+    assert unlimited == [500, 500, 500]
 
 
 @pytest.mark.parametrize(("lost", "arrived"), [(1, 1), (None, 0)], ids=["the next", "all"])
-async def test_webhooks_get_lost(
+async def test_webhooks_are_lost(
     mux: MuxEmulator, sdk: Sdk, receiver: Receiver, lost: int | None, arrived: int
 ) -> None:
     mux.faults = Faults(lose_webhooks=lost)
     _, second = await sdk.create(), await sdk.create()
-    await settled(mux)
+    await settle(mux)
 
     assert [received.event["object"]["id"] for received in receiver.received] == [second.id] * arrived
 
 
-async def test_webhooks_come_more_than_once(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
+async def test_webhooks_are_repeated(mux: MuxEmulator, sdk: Sdk, receiver: Receiver) -> None:
     mux.faults = Faults(repeat_webhooks=2)
     await sdk.create()
-    await settled(mux)
+    await settle(mux)
 
     assert [received.body for received in receiver.received] == [receiver.received[0].body] * 3
 
 
-async def test_webhooks_come_in_reverse(
+async def test_webhooks_are_sent_in_reverse_order(
     mux: MuxEmulator, sdk: Sdk, browser: httpx.AsyncClient, receiver: Receiver
 ) -> None:
     mux.faults = Faults(reverse_webhooks=True)
     upload = await sdk.create()
-    await settled(mux)
+    await settle(mux)
     await browser.put(upload.url, content=b"video")
-    await settled(mux)
+    await settle(mux)
 
     assert receiver.types[1:] == ["video.asset.ready", "video.asset.created", "video.upload.asset_created"]
 
 
-async def test_webhooks_come_late(receiver: Receiver) -> None:
-    """Waiting for what is under way ends when patience does."""
-    late = Faults(webhook_delay_seconds=60)
-    with emulating(receiver.url, faults=late) as mux, closing(Sdk(mux.url)) as sdk:
+async def test_webhooks_are_delayed(receiver: Receiver) -> None:
+    """`settle` raises TimeoutError."""
+    faults = Faults(webhook_delay_seconds=60)
+    with run_emulator(receiver.url, faults=faults) as mux, closing(Sdk(mux.url)) as sdk:
         await sdk.create()
         with pytest.raises(TimeoutError):
             await asyncio.to_thread(mux.settle, 0.1)
@@ -672,7 +674,7 @@ async def test_processing_fails(mux: MuxEmulator, sdk: Sdk, browser: httpx.Async
     mux.faults = Faults(processing_error="The file has no video track.")
     upload = await sdk.create()
     await browser.put(upload.url, content=b"video")
-    await settled(mux)
+    await settle(mux)
 
     [asset] = (await sdk.list(upload_id=upload.id)).data
     assert (asset.status, asset.errors.messages) == ("errored", ["The file has no video track."])
@@ -680,30 +682,30 @@ async def test_processing_fails(mux: MuxEmulator, sdk: Sdk, browser: httpx.Async
 
 
 async def test_faults_are_set_and_shown_over_http(mux: MuxEmulator, browser: httpx.AsyncClient) -> None:
-    answer = await browser.put("/emulator/faults", json={"lose_webhooks": None, "rest": {"kind": "slow"}})
-    misspelt = await browser.put("/emulator/faults", json={"loose_webhooks": 1})
+    response = await browser.put("/emulator/faults", json={"lose_webhooks": None, "rest": {"kind": "slow"}})
+    invalid = await browser.put("/emulator/faults", json={"loose_webhooks": 1})
 
-    assert answer.status_code == 200
-    assert misspelt.status_code == 400
+    assert response.status_code == 200
+    assert invalid.status_code == 400
     assert mux.faults == Faults(lose_webhooks=None, rest=RestFault(kind="slow"))
-    assert (await browser.get("/emulator/faults")).json() == answer.json()
+    assert (await browser.get("/emulator/faults")).json() == response.json()
 
 
-# Stopping and starting
+# Restarts
 
 
-async def test_what_was_under_way_goes_on_after_a_restart(receiver: Receiver, tmp_path: Path) -> None:
-    """A video in processing, and webhooks that nobody took, with what came of them."""
-    receiver.answers = [503] * 1000
+async def test_unfinished_work_goes_on_after_a_restart(receiver: Receiver, tmp_path: Path) -> None:
+    """Processing of a video, and failed webhooks with their attempts."""
+    receiver.statuses = [503] * 1000
     async with httpx.AsyncClient(verify=NO_TLS) as browser:
-        with emulating(receiver.url, folder=tmp_path, processing_seconds=60) as mux, closing(Sdk(mux.url)) as sdk:
+        with run_emulator(receiver.url, folder=tmp_path, processing_seconds=60) as mux, closing(Sdk(mux.url)) as sdk:
             upload = await sdk.create()
             await browser.put(upload.url, content=b"video")
-            await receiver.has(lambda received: received.event["attempts"] != [])
+            await receiver.wait_for(lambda received: received.event["attempts"] != [])
         refused = {received.event["id"] for received in receiver.received}
-        receiver.answers, receiver.received = [], []
-        with emulating(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
-            await settled(mux)
+        receiver.statuses, receiver.received = [], []
+        with run_emulator(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
+            await settle(mux)
             [asset] = (await sdk.list(upload_id=upload.id)).data
 
     assert len(refused) == 3
@@ -713,44 +715,44 @@ async def test_what_was_under_way_goes_on_after_a_restart(receiver: Receiver, tm
     assert (asset.status, "video.asset.ready" in receiver.types) == ("ready", True)
 
 
-async def test_half_a_file_goes_on_after_a_restart(
+async def test_an_unfinished_upload_goes_on_after_a_restart(
     receiver: Receiver, browser: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    with emulating(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
+    with run_emulator(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
         upload = await sdk.create()
-        await settled(mux)
+        await settle(mux)
         await put_chunk(browser, upload.url, 0, CHUNK, 2 * CHUNK)
-    with emulating(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
+    with run_emulator(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
         rest = await put_chunk(browser, (await sdk.upload(upload.id)).url, CHUNK, 2 * CHUNK, 2 * CHUNK)
 
     assert rest.status_code == 200
 
 
-async def test_what_was_delivered_stays_delivered(receiver: Receiver, tmp_path: Path) -> None:
-    with emulating(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
+async def test_a_delivered_webhook_is_not_sent_again_after_a_restart(receiver: Receiver, tmp_path: Path) -> None:
+    with run_emulator(receiver.url, folder=tmp_path) as mux, closing(Sdk(mux.url)) as sdk:
         await sdk.create()
-        await settled(mux)
-    with emulating(receiver.url, folder=tmp_path) as mux:
-        await settled(mux)
+        await settle(mux)
+    with run_emulator(receiver.url, folder=tmp_path) as mux:
+        await settle(mux)
 
     assert receiver.types == ["video.upload.created"]
 
 
-async def test_without_a_folder_nothing_is_kept(receiver: Receiver) -> None:
-    with emulating(receiver.url) as mux, closing(Sdk(mux.url)) as sdk:
+async def test_without_a_folder_nothing_is_stored(receiver: Receiver) -> None:
+    with run_emulator(receiver.url) as mux, closing(Sdk(mux.url)) as sdk:
         upload = await sdk.create()
-    with emulating(receiver.url) as mux, closing(Sdk(mux.url)) as sdk:
+    with run_emulator(receiver.url) as mux, closing(Sdk(mux.url)) as sdk:
         uploads = await asyncio.to_thread(sdk.uploads.list_direct_uploads)
 
     assert upload.id
     assert uploads.data == []
 
 
-async def test_a_stop_ends_its_thread_and_frees_its_port(receiver: Receiver) -> None:
-    """Also while webhooks are tried again and a video is processed."""
-    receiver.answers = [503] * 1000
+async def test_stopping_ends_the_thread_and_frees_the_port(receiver: Receiver) -> None:
+    """Also while webhooks are retried and a video is processed."""
+    receiver.statuses = [503] * 1000
     before = set(threading.enumerate())
-    with emulating(receiver.url, processing_seconds=60) as mux:
+    with run_emulator(receiver.url, processing_seconds=60) as mux:
         during = {thread.name for thread in set(threading.enumerate()) - before}
         async with httpx.AsyncClient(verify=NO_TLS) as browser:
             with closing(Sdk(mux.url)) as sdk:
@@ -759,10 +761,10 @@ async def test_a_stop_ends_its_thread_and_frees_its_port(receiver: Receiver) -> 
 
     assert "mux emulator" in during
     assert "mux emulator" not in after
-    with emulating(receiver.url, port=int(mux.url.rpartition(":")[2])) as again:
+    with run_emulator(receiver.url, port=int(mux.url.rpartition(":")[2])) as again:
         assert again.url == mux.url
 
 
-async def test_a_taken_port_is_an_error(mux: MuxEmulator) -> None:
-    with pytest.raises(OSError, match="in use"), emulating("", port=int(mux.url.rpartition(":")[2])):
+async def test_a_port_in_use_is_an_error(mux: MuxEmulator) -> None:
+    with pytest.raises(OSError, match="in use"), run_emulator("", port=int(mux.url.rpartition(":")[2])):
         pass

@@ -1,4 +1,4 @@
-"""The embedded picture storage: what it offers, and that nothing of it stays behind."""
+"""The embedded image storage: uploads, public reads, and no process that is left running."""
 
 import asyncio
 import importlib.metadata
@@ -31,7 +31,7 @@ async def browser() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def upload(settings: StorageSettings, browser: httpx.AsyncClient, body: bytes = PNG) -> str:
-    """Put a picture and answer its public URL."""
+    """Upload an image, and return its public URL."""
     async with R2ImageStorage(
         endpoint_url=settings.endpoint_url,
         access_key_id=settings.access_key_id,
@@ -39,17 +39,17 @@ async def upload(settings: StorageSettings, browser: httpx.AsyncClient, body: by
         bucket=settings.bucket_name,
         public_domain=settings.public_domain,
     ).opened() as store:
-        allowed = await store.presign_put(KEY, "image/png")
-    response = await browser.put(allowed.upload_url, content=body, headers=allowed.headers)
+        presigned = await store.presign_put(KEY, "image/png")
+    response = await browser.put(presigned.upload_url, content=body, headers=presigned.headers)
     response.raise_for_status()
-    return allowed.public_url
+    return presigned.public_url
 
 
-def rclones() -> list[psutil.Process]:
+def rclone_processes() -> list[psutil.Process]:
     return [child for child in psutil.Process().children(recursive=True) if child.name() == "rclone"]
 
 
-async def test_a_picture_outlives_a_restart_under_its_address(tmp_path: Path, browser: httpx.AsyncClient) -> None:
+async def test_an_image_has_the_same_url_after_a_restart(tmp_path: Path, browser: httpx.AsyncClient) -> None:
     with embedded_storage(tmp_path) as settings:
         url = await upload(settings, browser)
 
@@ -60,7 +60,7 @@ async def test_a_picture_outlives_a_restart_under_its_address(tmp_path: Path, br
     assert response.headers["content-type"] == "image/png"
 
 
-async def test_a_picture_that_is_replaced_is_seen_at_once(tmp_path: Path, browser: httpx.AsyncClient) -> None:
+async def test_a_replaced_image_is_served_at_once(tmp_path: Path, browser: httpx.AsyncClient) -> None:
     with embedded_storage(tmp_path) as settings:
         url = await upload(settings, browser)
         first = await browser.get(url)
@@ -70,11 +70,11 @@ async def test_a_picture_that_is_replaced_is_seen_at_once(tmp_path: Path, browse
     assert (first.content, second.content) == (PNG, PNG + b"more")
 
 
-async def test_the_public_read_pictures_and_see_no_list_of_them(tmp_path: Path, browser: httpx.AsyncClient) -> None:
+async def test_images_are_public_without_listings_and_writes(tmp_path: Path, browser: httpx.AsyncClient) -> None:
     with embedded_storage(tmp_path) as settings:
         url = await upload(settings, browser)
         folders = [await browser.get(httpx.URL(url).join(path)) for path in ("/", "/avatars/", "/?download=zip")]
-        replaced = await browser.put(url, content=b"mine")
+        replaced = await browser.put(url, content=b"another")
         kept = await browser.get(url)
 
     assert [folder.content for folder in folders] == [b"", b"", b""]
@@ -82,7 +82,7 @@ async def test_the_public_read_pictures_and_see_no_list_of_them(tmp_path: Path, 
     assert kept.content == PNG
 
 
-async def test_the_bucket_answers_nobody_without_a_signature(tmp_path: Path, browser: httpx.AsyncClient) -> None:
+async def test_the_bucket_refuses_unsigned_requests(tmp_path: Path, browser: httpx.AsyncClient) -> None:
     with embedded_storage(tmp_path) as settings:
         await upload(settings, browser)
         address = f"{settings.endpoint_url}/{settings.bucket_name}/{KEY}"
@@ -92,7 +92,7 @@ async def test_the_bucket_answers_nobody_without_a_signature(tmp_path: Path, bro
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:5173"])
-async def test_a_web_client_may_upload_from_its_origin(tmp_path: Path, browser: httpx.AsyncClient, origin: str) -> None:
+async def test_a_web_client_can_upload_from_its_origin(tmp_path: Path, browser: httpx.AsyncClient, origin: str) -> None:
     preflight = {
         "Origin": origin,
         "Access-Control-Request-Method": "PUT",
@@ -109,9 +109,9 @@ async def test_a_web_client_may_upload_from_its_origin(tmp_path: Path, browser: 
     assert "access-control-allow-credentials" not in response.headers
 
 
-def test_each_start_has_credentials_of_its_own(tmp_path: Path) -> None:
+def test_each_start_has_new_credentials(tmp_path: Path) -> None:
     with embedded_storage(tmp_path) as first:
-        arguments = str([process.cmdline() for process in rclones()])
+        arguments = str([process.cmdline() for process in rclone_processes()])
     with embedded_storage(tmp_path) as second:
         pass
 
@@ -119,7 +119,7 @@ def test_each_start_has_credentials_of_its_own(tmp_path: Path) -> None:
     assert first.secret_access_key not in arguments
 
 
-def test_a_taken_port_moves_the_pictures_only_for_that_start(tmp_path: Path) -> None:
+def test_a_port_in_use_changes_the_url_for_that_start_only(tmp_path: Path) -> None:
     with embedded_storage(tmp_path) as first:
         port = urlsplit(first.public_domain).port
     with socket.create_server(("127.0.0.1", port or 0)), embedded_storage(tmp_path) as second:
@@ -131,17 +131,17 @@ def test_a_taken_port_moves_the_pictures_only_for_that_start(tmp_path: Path) -> 
     assert third.public_domain == first.public_domain
 
 
-def test_nothing_runs_on_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    before = rclones()
+def test_no_process_is_left_running_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = rclone_processes()
     with embedded_storage(tmp_path):
-        during = rclones()
+        during = rclone_processes()
 
     assert len(during) - len(before) == 2
-    assert rclones() == before
+    assert rclone_processes() == before
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_killed_service_leaves_no_storage_behind(tmp_path: Path) -> None:
+async def test_the_storage_ends_when_its_service_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from mambo.devkit.storage import embedded_storage\n"
         "with embedded_storage(Path(sys.argv[1])): print('up', flush=True); sys.stdin.read()"
@@ -151,17 +151,17 @@ async def test_a_killed_service_leaves_no_storage_behind(tmp_path: Path) -> None
     )
     assert service.stdout is not None
     await service.stdout.readline()
-    servers = psutil.Process(service.pid).children()
+    children = psutil.Process(service.pid).children()
 
     service.send_signal(signal.SIGKILL)
     await service.communicate()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, servers, 10)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 10)
 
-    assert len(servers) == 2
+    assert len(children) == 2
     assert alive == []
 
 
-def test_a_storage_that_does_not_start_says_why(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_start_has_the_reason(tmp_path: Path) -> None:
     with (
         pytest.raises(OSError, match=r"^The local picture storage did not start: .*unknown flag: --wings"),
         storage.rclone("http", tmp_path, "--wings"),
@@ -176,7 +176,7 @@ def test_a_folder_that_is_a_file_is_an_os_error(tmp_path: Path) -> None:
         pass
 
 
-def test_without_the_wheel_the_module_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_wheel_the_import_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_files(name: str) -> Any:
         raise importlib.metadata.PackageNotFoundError(name)
 

@@ -1,4 +1,4 @@
-"""Stand-ins for R2 and Mux: one set to a data directory, whoever starts them."""
+"""Stand-ins for R2 and Mux: at most one set per data directory."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,8 @@ from mambo.devkit.vendors import Running, stand_ins
 WEBHOOK = "http://127.0.0.1:9/api/mux/webhook"
 
 
-def test_a_second_server_on_a_folder_uses_the_first_ones_stand_ins(tmp_path: Path) -> None:
-    """And leaves them to it when it ends."""
+def test_a_second_server_with_the_folder_uses_the_stand_ins_of_the_first(tmp_path: Path) -> None:
+    """They go on running when the second server ends."""
     with stand_ins(tmp_path, ["R2", "Mux"], webhook_url=WEBHOOK) as first:
         with stand_ins(tmp_path, ["R2", "Mux"], webhook_url=WEBHOOK) as second:
             assert second == first
@@ -23,10 +23,10 @@ def test_a_second_server_on_a_folder_uses_the_first_ones_stand_ins(tmp_path: Pat
     assert not (tmp_path / "stand-ins.json").exists()
 
 
-def test_what_a_killed_server_left_is_not_trusted(tmp_path: Path) -> None:
-    """Not even if another process has its id now."""
-    left = Running(os.getpid(), 0.0, {"MUX_API_URL": "http://127.0.0.1:9"})
-    (tmp_path / "stand-ins.json").write_bytes(msgspec.json.encode(left))
+def test_the_file_of_a_killed_server_is_ignored(tmp_path: Path) -> None:
+    """Even if another process has its id now."""
+    stale = Running(os.getpid(), 0.0, {"MUX_API_URL": "http://127.0.0.1:9"})
+    (tmp_path / "stand-ins.json").write_bytes(msgspec.json.encode(stale))
 
     with stand_ins(tmp_path, ["Mux"], webhook_url=None) as variables:
         assert variables["MUX_API_URL"] != "http://127.0.0.1:9"

@@ -1,4 +1,4 @@
-"""Rate limiters for these tests, and the two stores in which workers count together."""
+"""Rate limiters, and the two stores of counters that workers share."""
 
 from collections.abc import Callable
 
@@ -15,28 +15,28 @@ from mambo.limits.service import RateLimiter
 
 
 @pytest.fixture
-def redis_counts(cache: Cache) -> Counters:
+def redis_counters(cache: Cache) -> Counters:
     return RedisCounters(cache)
 
 
 @pytest.fixture
-def postgres_counts(app: Litestar, school: School) -> Counters:
+def postgres_counters(app: Litestar, school: School) -> Counters:
     del school  # empties the tables
     return PostgresCounters(app.state.resources.pool)
 
 
 @pytest.fixture(params=["redis", "postgres"])
-def counts(request: pytest.FixtureRequest, redis_counts: Counters, postgres_counts: Counters) -> Counters:
-    """Each of the two in which workers count together."""
-    return redis_counts if request.param == "redis" else postgres_counts
+def counters(request: pytest.FixtureRequest, redis_counters: Counters, postgres_counters: Counters) -> Counters:
+    """Counters in each of the two stores."""
+    return redis_counters if request.param == "redis" else postgres_counters
 
 
 @pytest.fixture
-def make_limits(clock: TurnableClock, school: School) -> Callable[..., RateLimiter]:
-    """Makes limits by the tests' clock; the rates are those of the table, save for the settings given."""
+def make_limiter(clock: TurnableClock, school: School) -> Callable[..., RateLimiter]:
+    """Create rate limiters with the clock of the tests; `settings` change the default rates."""
     del school  # sets the clock
 
-    def make(counts: Counters, *, lifts_loopback: bool = False, **settings: str) -> RateLimiter:
-        return RateLimiter(counts, rates(settings), clock, lifts_loopback=lifts_loopback)
+    def make(counters: Counters, *, lifts_loopback: bool = False, **settings: str) -> RateLimiter:
+        return RateLimiter(counters, rates(settings), clock, lifts_loopback=lifts_loopback)
 
     return make

@@ -1,4 +1,4 @@
-"""A process of its own that hits a limit of ten: for each key on standard input a hundred times at once."""
+"""A process that hits a limit of ten: a hundred times concurrently for each key on standard input."""
 
 import asyncio
 import sys
@@ -14,19 +14,19 @@ from mambo.limits.service import RateLimiter
 from mambo.web.request_log import configure_logging
 
 
-async def hammer(counts: Counters) -> None:
-    limits = RateLimiter(
-        counts, rates({"LIMIT_SIGN_IN_ALL": "10/hour"}), lambda: datetime.now(UTC), lifts_loopback=False
+async def hammer(counters: Counters) -> None:
+    limiter = RateLimiter(
+        counters, rates({"LIMIT_SIGN_IN_ALL": "10/hour"}), lambda: datetime.now(UTC), lifts_loopback=False
     )
 
     async def passes(name: str) -> bool:
         try:
-            await limits.hit(SIGN_IN_ALL, name)
+            await limiter.hit(SIGN_IN_ALL, name)
         except TooMany:
             return False
         return True
 
-    await asyncio.gather(*(passes("the first connects") for _ in range(100)))
+    await asyncio.gather(*(passes("warm up") for _ in range(100)))
     print("ready", flush=True)  # noqa: T201
     while name := await asyncio.to_thread(sys.stdin.readline):
         print(sum(await asyncio.gather(*(passes(name) for _ in range(100)))), flush=True)  # noqa: T201

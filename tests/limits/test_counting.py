@@ -1,4 +1,4 @@
-"""Counts that workers share, in Redis and in PostgreSQL alike: exact at the limit, over any number of processes."""
+"""Counters that workers share in Redis or PostgreSQL: exact at the limit, for any number of processes."""
 
 import asyncio
 import sys
@@ -26,139 +26,140 @@ ONCE_A_MINUTE = {"limit": 1, "window": MINUTE}
 
 
 @asynccontextmanager
-async def hammering(kind: str, url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def run_hammer(kind: str, url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, HAMMER, kind, url, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         yield process
     finally:
-        await process.communicate(b"")  # closes its input, at which it ends
+        await process.communicate(b"")  # the process ends when its input is closed
 
 
-async def line_of(process: asyncio.subprocess.Process) -> str:
+async def read_line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE_SECONDS):
         return (await process.stdout.readline()).decode().strip()
 
 
-def say(process: asyncio.subprocess.Process, line: str) -> None:
+def write_line(process: asyncio.subprocess.Process, line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(f"{line}\n".encode())
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
-async def test_two_processes_let_exactly_as_many_through_as_the_limit_says(
+async def test_two_processes_allow_exactly_the_limit(
     kind: str, redis: RedisServer, database_url: str, school: School
 ) -> None:
-    """Two hundred at once, from two processes, on a limit of ten; five rounds."""
+    """Each makes a hundred concurrent calls, with a limit of ten, in five rounds."""
     del school
     url = redis.url if kind == "redis" else database_url
     passed = []
-    async with hammering(kind, url) as one, hammering(kind, url) as other:
-        assert [await line_of(one), await line_of(other)] == ["ready"] * 2
+    async with run_hammer(kind, url) as first, run_hammer(kind, url) as second:
+        assert [await read_line(first), await read_line(second)] == ["ready"] * 2
         for number in range(ROUNDS):
-            say(one, f"round {number}")
-            say(other, f"round {number}")
-            passed.append(int(await line_of(one)) + int(await line_of(other)))
+            write_line(first, f"round {number}")
+            write_line(second, f"round {number}")
+            passed.append(int(await read_line(first)) + int(await read_line(second)))
 
     assert passed == [10] * ROUNDS
 
 
-async def test_of_those_who_stand_before_the_last_one_at_once_one_has_it(
-    postgres_counts: Counters, school: School
+async def test_of_concurrent_calls_at_one_below_the_limit_one_is_allowed(
+    postgres_counters: Counters, school: School
 ) -> None:
-    """They all see the row as it was, and find it as the one before has left it."""
+    """All of them find the row before one of them changes it, and each sees the change of the one before."""
     waiting = sa.select(sa.func.count()).select_from(sa.table("pg_locks")).where(sa.text("NOT granted"))
-    await postgres_counts.take("k", **TWICE_A_MINUTE, now=NOW)
+    await postgres_counters.take("k", **TWICE_A_MINUTE, now=NOW)
 
     async with school.sessions.begin() as session:
         await session.execute(sa.select(RateCount).with_for_update())
-        taking = asyncio.gather(*(postgres_counts.take("k", **TWICE_A_MINUTE, now=NOW) for _ in range(3)))
+        taking = asyncio.gather(*(postgres_counters.take("k", **TWICE_A_MINUTE, now=NOW) for _ in range(3)))
         while await school.scalar(waiting) < 3:
             assert not taking.done()
 
-    assert sorted(one.is_allowed for one in await taking) == [False, False, True]
+    assert sorted(result.is_allowed for result in await taking) == [False, False, True]
 
 
-async def test_as_many_as_the_limit_are_allowed_and_no_more(counts: Counters) -> None:
-    taken = [await counts.take("k", **TWICE_A_MINUTE, now=NOW + number) for number in range(4)]
+async def test_no_more_calls_than_the_limit_are_allowed(counters: Counters) -> None:
+    results = [await counters.take("k", **TWICE_A_MINUTE, now=NOW + number) for number in range(4)]
 
-    assert [one.is_allowed for one in taken] == [True, True, False, False]
-    assert [one.count for one in taken] == [1, 2, 2, 2]
+    assert [result.is_allowed for result in results] == [True, True, False, False]
+    assert [result.count for result in results] == [1, 2, 2, 2]
 
 
-async def test_the_window_begins_with_the_first_and_ends_as_it_said(counts: Counters) -> None:
-    ends = [(await counts.take("k", **TWICE_A_MINUTE, now=NOW + number)).ends for number in range(3)]
+async def test_a_window_begins_with_the_first_call_and_ends_on_time(counters: Counters) -> None:
+    ends = [(await counters.take("k", **TWICE_A_MINUTE, now=NOW + number)).ends for number in range(3)]
 
     assert ends == [NOW + MINUTE] * 3
-    assert not (await counts.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE - 1)).is_allowed
-    after = await counts.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE)
+    assert not (await counters.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE - 1)).is_allowed
+    after = await counters.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE)
     assert (after.is_allowed, after.count, after.ends) == (True, 1, NOW + 2 * MINUTE)
 
 
-async def test_keys_are_counted_apart(counts: Counters) -> None:
-    await counts.take("k", **ONCE_A_MINUTE, now=NOW)
+async def test_each_key_has_its_own_count(counters: Counters) -> None:
+    await counters.take("k", **ONCE_A_MINUTE, now=NOW)
 
-    assert (await counts.take("another", **ONCE_A_MINUTE, now=NOW)).is_allowed
+    assert (await counters.take("another", **ONCE_A_MINUTE, now=NOW)).is_allowed
 
 
-async def test_what_is_given_back_is_there_again(counts: Counters) -> None:
-    await counts.take("k", **TWICE_A_MINUTE, now=NOW)
-    taken = await counts.take("k", **TWICE_A_MINUTE, now=NOW)
+async def test_a_call_that_is_given_back_can_be_taken_again(counters: Counters) -> None:
+    await counters.take("k", **TWICE_A_MINUTE, now=NOW)
+    taken = await counters.take("k", **TWICE_A_MINUTE, now=NOW)
 
-    await counts.give_back("k", taken.ends)
+    await counters.give_back("k", taken.ends)
 
-    again = [(await counts.take("k", **TWICE_A_MINUTE, now=NOW)).is_allowed for _ in range(2)]
+    again = [(await counters.take("k", **TWICE_A_MINUTE, now=NOW)).is_allowed for _ in range(2)]
     assert again == [True, False]
 
 
-async def test_nothing_is_given_back_to_a_later_window(counts: Counters) -> None:
-    earlier = await counts.take("k", **TWICE_A_MINUTE, now=NOW)
+async def test_nothing_is_given_back_to_a_later_window(counters: Counters) -> None:
+    earlier = await counters.take("k", **TWICE_A_MINUTE, now=NOW)
     for _ in range(2):
-        await counts.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE)
+        await counters.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE)
 
-    await counts.give_back("k", earlier.ends)
+    await counters.give_back("k", earlier.ends)
 
-    assert not (await counts.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE)).is_allowed
+    assert not (await counters.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE)).is_allowed
 
 
-async def test_no_more_is_given_back_than_was_taken(counts: Counters) -> None:
-    taken = await counts.take("k", **TWICE_A_MINUTE, now=NOW)
+async def test_no_more_is_given_back_than_was_taken(counters: Counters) -> None:
+    taken = await counters.take("k", **TWICE_A_MINUTE, now=NOW)
 
     for _ in range(3):
-        await counts.give_back("k", taken.ends)
+        await counters.give_back("k", taken.ends)
 
-    again = [(await counts.take("k", **TWICE_A_MINUTE, now=NOW)).is_allowed for _ in range(3)]
+    again = [(await counters.take("k", **TWICE_A_MINUTE, now=NOW)).is_allowed for _ in range(3)]
     assert again == [True, True, False]
 
 
-async def test_a_cleared_count_starts_from_nothing(counts: Counters) -> None:
+async def test_a_cleared_count_starts_at_zero(counters: Counters) -> None:
     for _ in range(2):
-        await counts.take("k", **TWICE_A_MINUTE, now=NOW)
+        await counters.take("k", **TWICE_A_MINUTE, now=NOW)
 
-    await counts.clear("k")
+    await counters.clear("k")
 
-    assert (await counts.take("k", **TWICE_A_MINUTE, now=NOW)).count == 1
+    assert (await counters.take("k", **TWICE_A_MINUTE, now=NOW)).count == 1
 
 
-async def test_a_clock_that_went_an_hour_wrong_locks_nobody_out_for_an_hour(counts: Counters) -> None:
+async def test_a_window_in_the_future_is_ignored(counters: Counters) -> None:
+    """Such a window remains after a clock that was an hour fast has been corrected."""
     for _ in range(2):
-        await counts.take("k", **TWICE_A_MINUTE, now=NOW + 60 * MINUTE)
+        await counters.take("k", **TWICE_A_MINUTE, now=NOW + 60 * MINUTE)
 
-    assert (await counts.take("k", **TWICE_A_MINUTE, now=NOW)).is_allowed
+    assert (await counters.take("k", **TWICE_A_MINUTE, now=NOW)).is_allowed
 
 
-async def test_rows_of_windows_that_are_over_go_at_a_later_count(postgres_counts: Counters, school: School) -> None:
-    await postgres_counts.take("over", **TWICE_A_MINUTE, now=NOW)
+async def test_rows_of_ended_windows_are_deleted_by_a_later_call(postgres_counters: Counters, school: School) -> None:
+    await postgres_counters.take("over", **TWICE_A_MINUTE, now=NOW)
 
-    await postgres_counts.take("new", **TWICE_A_MINUTE, now=NOW + SWEEP_MS + 1)
+    await postgres_counters.take("new", **TWICE_A_MINUTE, now=NOW + SWEEP_MS + 1)
 
     async with school.sessions() as session:
         assert list(await session.scalars(sa.select(RateCount.key))) == ["new"]
 
 
-async def test_postgres_keeps_no_log_of_counts(engine: AsyncEngine) -> None:
+async def test_the_table_of_counters_is_unlogged(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         persistence = await connection.scalar(
             sa.text("SELECT relpersistence::text FROM pg_class WHERE relname = 'rate_count'")
@@ -167,46 +168,46 @@ async def test_postgres_keeps_no_log_of_counts(engine: AsyncEngine) -> None:
     assert persistence == "u"
 
 
-async def test_a_redis_key_expires_with_its_window(redis_counts: Counters, redis: RedisServer) -> None:
-    await redis_counts.take("k", **TWICE_A_MINUTE, now=NOW)
+async def test_a_redis_key_expires_with_its_window(redis_counters: Counters, redis: RedisServer) -> None:
+    await redis_counters.take("k", **TWICE_A_MINUTE, now=NOW)
     ttl = await redis.call("PTTL", "limit:k")
 
     assert isinstance(ttl, int)
     assert 0 < ttl <= MINUTE
 
 
-async def test_after_flushall_redis_counts_from_nothing(redis_counts: Counters, redis: RedisServer) -> None:
-    await redis_counts.take("k", **TWICE_A_MINUTE, now=NOW)
+async def test_after_flushall_redis_counts_from_zero(redis_counters: Counters, redis: RedisServer) -> None:
+    await redis_counters.take("k", **TWICE_A_MINUTE, now=NOW)
     await redis.call("FLUSHALL")
 
-    assert (await redis_counts.take("k", **TWICE_A_MINUTE, now=NOW)).count == 1
+    assert (await redis_counters.take("k", **TWICE_A_MINUTE, now=NOW)).count == 1
 
 
-async def test_nonsense_in_redis_is_counted_over(redis_counts: Counters, redis: RedisServer) -> None:
+async def test_an_invalid_value_in_redis_is_replaced(redis_counters: Counters, redis: RedisServer) -> None:
     await redis.call("HSET", "limit:k", "count", "many", "ends", "never")
 
-    assert (await redis_counts.take("k", **TWICE_A_MINUTE, now=NOW)).count == 1
+    assert (await redis_counters.take("k", **TWICE_A_MINUTE, now=NOW)).count == 1
 
 
-def test_a_process_by_itself_keeps_to_the_limit() -> None:
-    own = LocalCounters()
+def test_local_counters_enforce_the_limit() -> None:
+    local = LocalCounters()
 
-    taken = [own.take("k", **TWICE_A_MINUTE, now=NOW + number) for number in range(3)]
+    results = [local.take("k", **TWICE_A_MINUTE, now=NOW + number) for number in range(3)]
 
-    assert [(one.is_allowed, one.count, one.ends) for one in taken] == [
+    assert [(result.is_allowed, result.count, result.ends) for result in results] == [
         (True, 1, NOW + MINUTE),
         (True, 2, NOW + MINUTE),
         (False, 2, NOW + MINUTE),
     ]
-    assert own.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE).is_allowed
+    assert local.take("k", **TWICE_A_MINUTE, now=NOW + MINUTE).is_allowed
 
 
-def test_a_process_by_itself_remembers_a_bounded_number_of_counts() -> None:
-    """The ones it used last."""
-    own = LocalCounters()
+def test_local_counters_are_bounded_in_number() -> None:
+    """It keeps those that it used last."""
+    local = LocalCounters()
 
     for number in range(KEPT + 1):
-        own.take(f"k{number}", **ONCE_A_MINUTE, now=NOW)
+        local.take(f"k{number}", **ONCE_A_MINUTE, now=NOW)
 
-    assert not own.take("k1", **ONCE_A_MINUTE, now=NOW).is_allowed
-    assert own.take("k0", **ONCE_A_MINUTE, now=NOW).is_allowed
+    assert not local.take("k1", **ONCE_A_MINUTE, now=NOW).is_allowed
+    assert local.take("k0", **ONCE_A_MINUTE, now=NOW).is_allowed

@@ -1,4 +1,4 @@
-"""The table of limits, and how an operator changes it."""
+"""The table of rate limits, and the settings that change it."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from mambo.settings import SettingsError, load_settings
 REQUIRED = {"DATABASE_URL": "postgresql://", "SECRET_KEY": "-"}
 
 
-def test_the_table_holds_what_trust_asks_for() -> None:
+def test_the_table_has_the_documented_limits() -> None:
     table = {rule.setting: (str(rule.default), rule.per) for rule in RULES}
 
     assert table == {
@@ -41,12 +41,12 @@ def test_the_table_holds_what_trust_asks_for() -> None:
         ("7/90min", Rate(7, 5400)),
     ],
 )
-def test_a_rate_is_read_and_written_alike(text: str, rate: Rate) -> None:
+def test_a_rate_is_parsed_and_formatted(text: str, rate: Rate) -> None:
     assert Rate.parse(text) == rate
     assert str(rate) == text.replace(" ", "")
 
 
-def test_a_setting_changes_its_limit_and_no_other() -> None:
+def test_a_setting_changes_its_limit_only() -> None:
     settings = load_settings(REQUIRED | {"LIMIT_REGISTER": "5/min"})
 
     changed = {name for name, rate in settings.limits.items() if rate != rates({})[name]}
@@ -57,20 +57,20 @@ def test_a_setting_changes_its_limit_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "60", "60/", "/hour", "0/hour", "-1/hour", "60/0min", "60/fortnight", "1/31day"])
-def test_a_rate_that_cannot_be_is_told_with_the_name_of_its_setting(text: str) -> None:
+def test_an_invalid_rate_is_an_error_that_names_the_setting(text: str) -> None:
     with pytest.raises(
         SettingsError, match=r"LIMIT_REGISTER must be a number and a time .* as in 60/hour or 10/5min\."
     ):
         load_settings(REQUIRED | {"LIMIT_REGISTER": text})
 
 
-def test_a_misspelt_limit_is_told() -> None:
+def test_an_unknown_limit_is_an_error() -> None:
     with pytest.raises(SettingsError, match=r"LIMIT_REGSITER is not a limit: there are .*LIMIT_REGISTER"):
         load_settings(REQUIRED | {"LIMIT_REGSITER": "5/min"})
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://127.0.0.1:6379", "redis://127.0.0.1:none"])
-def test_what_is_no_redis_is_told(url: str) -> None:
+def test_an_invalid_redis_url_is_an_error(url: str) -> None:
     with pytest.raises(SettingsError, match="REDIS_URL must be a Redis URL"):
         load_settings(REQUIRED | {"REDIS_URL": url})
 
@@ -88,5 +88,5 @@ def test_what_is_no_redis_is_told(url: str) -> None:
         (172_801, "3 days"),
     ],
 )
-def test_a_wait_is_said_in_words_that_are_never_too_short(seconds: int, words: str) -> None:
+def test_a_wait_in_words_is_rounded_up(seconds: int, words: str) -> None:
     assert in_words(seconds) == words

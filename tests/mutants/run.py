@@ -1,9 +1,9 @@
-"""Plants each naive version of `mutants.toml` in a copy of the tree, and sees that the tests named there turn red.
+"""Apply each mutant of `mutants.toml` to a copy of the tree, and check that its tests fail.
 
     uv run python tests/mutants/run.py [WORD ...]
 
-It prints `killed n of n`, and fails when one survives; with words, only mutants whose name holds one are tried. Beside
-each stands what the test said: where that is no answer to the naive version, the mutant is to be mended.
+It prints `killed n of n`, and exits with 1 if a mutant survives. With words, it runs the mutants whose name contains
+one of them. Each line ends with the error of the test: if that error has another cause, correct the mutant.
 """
 
 import os
@@ -17,12 +17,12 @@ import msgspec
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-LEFT_OUT = shutil.ignore_patterns(".git", ".mambo", ".venv", "__pycache__", ".*_cache")
-TEST_FAILED = 1  # pytest's exit code; any other says that no test was run
+EXCLUDED = shutil.ignore_patterns(".git", ".mambo", ".venv", "__pycache__", ".*_cache")
+TEST_FAILED = 1  # the exit code of pytest if tests ran and some failed
 
 
 class Mutant(msgspec.Struct):
-    """A naive version: what to write in place of what stands in a file once, and the tests that must notice."""
+    """A naive version of a file: `instead` replaces `stands`, which occurs once, and one of the tests must fail."""
 
     name: str
     file: str
@@ -41,7 +41,7 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user
         tree = Path(folder) / "tree"
-        shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+        shutil.copytree(ROOT, tree, ignore=EXCLUDED)
         environ = os.environ | {"PYTEST_DEBUG_TEMPROOT": folder}
         environ.pop("VIRTUAL_ENV", None)
         survivors = [mutant.name for mutant in chosen if not is_killed(mutant, tree, environ)]
@@ -53,17 +53,17 @@ def is_killed(mutant: Mutant, tree: Path, environ: dict[str, str]) -> bool:
     file = tree / mutant.file
     original = file.read_text()
     if original.count(mutant.stands) != 1:
-        sys.exit(f"{mutant.name}: what it replaces stands {original.count(mutant.stands)} times in {mutant.file}.")
+        sys.exit(f"{mutant.name}: `stands` occurs {original.count(mutant.stands)} times in {mutant.file}, not once.")
     file.write_text(original.replace(mutant.stands, mutant.instead))
     command = ["uv", "run", "--locked", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
-    end = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
+    finished = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
     file.write_text(original)
-    is_red = end.returncode == TEST_FAILED
-    said = next((line[1:].strip() for line in end.stdout.splitlines() if line.startswith("E  ")), "")
-    print(f"{'killed  ' if is_red else 'SURVIVED'} {mutant.name}   {said[:80]}", flush=True)  # noqa: T201 - a command
-    if not is_red and end.returncode != 0:
-        print(end.stdout[-2000:], end.stderr[-2000:])  # noqa: T201 - a command
-    return is_red
+    killed = finished.returncode == TEST_FAILED
+    error = next((line[1:].strip() for line in finished.stdout.splitlines() if line.startswith("E  ")), "")
+    print(f"{'killed  ' if killed else 'SURVIVED'} {mutant.name}   {error[:80]}", flush=True)  # noqa: T201 - a command
+    if not killed and finished.returncode != 0:
+        print(finished.stdout[-2000:], finished.stderr[-2000:])  # noqa: T201 - a command
+    return killed
 
 
 if __name__ == "__main__":

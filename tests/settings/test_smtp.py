@@ -1,4 +1,4 @@
-"""What an operator says of mail: the server, the sender, and where links lead."""
+"""The settings of e-mails: the server, the sender, and the address of the web client."""
 
 import pytest
 
@@ -35,8 +35,8 @@ PRODUCTION = {
         ),
     ],
 )
-def test_an_smtp_url_says_how_to_reach_the_server(url: str, server: SmtpServer) -> None:
-    """Whoever signs in does it over TLS, unless the URL says else."""
+def test_an_smtp_url_is_parsed(url: str, server: SmtpServer) -> None:
+    """With a username TLS is required, unless the URL says otherwise."""
     assert read_smtp_url(url) == server
 
 
@@ -65,8 +65,8 @@ def test_an_smtp_url_says_how_to_reach_the_server(url: str, server: SmtpServer) 
         ("WEB_URL", "javascript:alert(1)"),
     ],
 )
-def test_a_mistake_is_a_sentence_that_names_the_variable(name: str, value: str) -> None:
-    """And never holds a secret."""
+def test_the_error_of_an_invalid_value_is_a_sentence_that_names_the_variable(name: str, value: str) -> None:
+    """It has no secret."""
     with pytest.raises(SettingsError, match=rf"^{name} (must|takes) .*\.$") as raised:
         load_settings(DEVELOPMENT | {name: value})
 
@@ -83,7 +83,7 @@ def test_a_mistake_is_a_sentence_that_names_the_variable(name: str, value: str) 
         ({}, "http://localhost:3000"),
     ],
 )
-def test_links_lead_to_the_web_client(given: dict[str, str], address: str) -> None:
+def test_the_address_of_the_web_client(given: dict[str, str], address: str) -> None:
     assert load_settings(DEVELOPMENT | given).web_address == address
 
 
@@ -99,15 +99,15 @@ def test_production_starts_without_mail() -> None:
         ({"WEB_URL": "http://app.example.com"}, "must be https"),
     ],
 )
-def test_production_refuses_half_of_mail(change: dict[str, str], sentence: str) -> None:
-    whole = PRODUCTION | SCHOOL | {"WEB_URL": "https://app.example.com"}
-    assert load_settings(whole).sender == "Mambo <school@example.com>"
+def test_production_refuses_incomplete_settings_of_mail(change: dict[str, str], sentence: str) -> None:
+    complete = PRODUCTION | SCHOOL | {"WEB_URL": "https://app.example.com"}
+    assert load_settings(complete).sender == "Mambo <school@example.com>"
 
     with pytest.raises(SettingsError, match=sentence):
-        load_settings({name: value for name, value in (whole | change).items() if value})
+        load_settings({name: value for name, value in (complete | change).items() if value})
 
 
-def test_the_password_is_not_shown() -> None:
+def test_the_password_is_masked() -> None:
     shown = masked(load_settings(DEVELOPMENT | SCHOOL))
 
     assert shown["SMTP_URL"] == "smtp://********@smtp.example.com"

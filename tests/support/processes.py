@@ -1,4 +1,4 @@
-"""Runs the `mambo` command as a process, and looks at what it printed and stored."""
+"""Run the `mambo` command as a process, and read its output, files and database."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ ONE_SENTENCE = re.compile(r"Error: [A-Z](?:[^.\n]|\.(?! ))*\.\n")
 
 
 class Finished(NamedTuple):
-    """How a command ended; `seconds` since its start, or since it was told to stop."""
+    """The end of a command; `seconds` since its start, or since its signal."""
 
     code: int
     out: str
@@ -38,7 +38,7 @@ class Finished(NamedTuple):
 
 
 class Served:
-    """A `mambo serve` that has said it is ready."""
+    """A `mambo serve` that has printed `ready`."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, data_dir: Path, printed: list[str], err: asyncio.Task[bytes]
@@ -50,7 +50,7 @@ class Served:
         return httpx.AsyncClient(base_url=self.address, timeout=30, **options)
 
     async def stop(self, number: signal.Signals) -> Finished:
-        """Signal it, a SIGINT as a terminal does for Ctrl-C: to every process of the group."""
+        """Send a signal; a SIGINT goes to the whole process group, as Ctrl-C does in a terminal."""
         if number is signal.SIGINT:
             os.killpg(self.process.pid, number)
         else:
@@ -67,7 +67,7 @@ class Served:
 
 
 async def start(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Start the command in a folder, in an environment that holds nothing but what is given."""
+    """Start the command in a folder, without the environment of the tests."""
     return await asyncio.create_subprocess_exec(
         MAMBO,
         *arguments,
@@ -81,7 +81,7 @@ async def start(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, 
 
 
 async def mambo(*arguments: str, folder: Path, environ: Mapping[str, str] | None = None) -> Finished:
-    """Run the command to its end."""
+    """Run the command, and wait for its end."""
     started = perf_counter()
     process = await start(arguments, folder, environ or {})
     try:
@@ -95,7 +95,7 @@ async def mambo(*arguments: str, folder: Path, environ: Mapping[str, str] | None
 
 @asynccontextmanager
 async def serve(folder: Path, *options: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Served]:
-    """Serve from `folder` until the test ends, however it ends."""
+    """Run `mambo serve` in a folder until the block ends."""
     data_dir = folder / "data"
     arguments = ("serve", "--port", "0", "--data-dir", str(data_dir), *options)
     process = await start(arguments, folder, environ or {})
@@ -110,7 +110,7 @@ async def serve(folder: Path, *options: str, environ: Mapping[str, str] | None =
                 if printed[-1] == "ready":
                     break
             else:
-                pytest.fail(f"It ended before it was ready: {printed} {(await err).decode()}")
+                pytest.fail(f"mambo serve ended before it was ready: {printed} {(await err).decode()}")
         yield Served(process, data_dir, printed, err)
     finally:
         await end(process)
@@ -120,27 +120,27 @@ async def serve(folder: Path, *options: str, environ: Mapping[str, str] | None =
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """See that a process and what it started are gone."""
+    """End a process and its children."""
     if process.returncode is not None:
         return
     try:
-        family = psutil.Process(process.pid).children(recursive=True)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
-    except (psutil.NoSuchProcess, ProcessLookupError):  # it ended by itself, and asyncio has not heard of it yet
-        family = []
+    except (psutil.NoSuchProcess, ProcessLookupError):  # it has ended, and asyncio has not noticed yet
+        children = []
     with suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), 10)
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()
-    for member in family:
+    for child in children:
         with suppress(psutil.NoSuchProcess):
-            member.kill()
+            child.kill()
     await process.wait()
 
 
 def postgres_of(data_dir: Path) -> list[psutil.Process]:
-    """The PostgreSQL servers that run on a data directory."""
+    """Return the PostgreSQL servers with a data directory."""
     return [
         process
         for process in psutil.process_iter(["name", "cmdline"])
@@ -153,7 +153,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 async def query(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """The rows of a statement, asked on a connection of its own."""
+    """Run a statement on a new connection, and return its rows."""
     engine = create_async_engine(url, poolclass=sa.NullPool)
     async with engine.connect() as connection:
         rows = (await connection.execute(sa.text(statement))).all()
@@ -162,27 +162,30 @@ async def query(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 
 async def sign_in(client: httpx.AsyncClient, email: str, password: str) -> dict[str, str]:
-    """The header of someone signed in."""
+    """Sign in, and return the header with the token."""
     response = await client.post("/api/auth/token", json={"email": email, "password": password})
     assert response.status_code == 200, response.text
     return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
 
 async def ask_every_worker(served: Served, *, workers: int) -> tuple[set[int], set[str]]:
-    """Ask for the courses over new connections until so many processes have answered; they, and their answers."""
+    """Get the courses over new connections until this number of processes has responded.
+
+    Returns their process ids, and the distinct bodies.
+    """
     served_by: set[int] = set()
-    answers: set[str] = set()
+    bodies: set[str] = set()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(served_by) < workers:
             async with served.client() as client:
-                asked = [client.get("/api/courses/worlds") for _ in range(10)]
-                answers |= {reply.text for reply in await asyncio.gather(*asked)}
+                requests = [client.get("/api/courses/worlds") for _ in range(10)]
+                bodies |= {response.text for response in await asyncio.gather(*requests)}
                 served_by |= connected_workers(served)
-    return served_by, answers
+    return served_by, bodies
 
 
 def connected_workers(served: Served) -> set[int]:
-    """The processes that hold a client's connection."""
+    """Return the process ids of the workers that have a connection to a client."""
     port = int(served.address.rpartition(":")[2])
     return {
         worker.pid

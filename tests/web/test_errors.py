@@ -1,4 +1,4 @@
-"""Whatever goes wrong is a problem document with a sentence (that much `conftest` checks on every response)."""
+"""Errors are problem documents; `conftest` checks the fields that all of them have."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ from mambo.catalogue.service import CatalogueService
         ),
     ],
 )
-async def test_a_bad_body_is_answered_with_what_to_do(
+async def test_an_invalid_body_is_refused_with_the_field_and_a_sentence(
     school: School, body: str, status: int, field: str | None, detail: str | None
 ) -> None:
     ana = await school.person()
@@ -61,7 +61,7 @@ async def test_a_body_over_one_megabyte_is_refused(school: School) -> None:
     assert response.status_code == 413
 
 
-async def test_a_body_of_another_type_is_refused_with_the_right_one(school: School) -> None:
+async def test_a_body_of_another_media_type_is_refused(school: School) -> None:
     ana = await school.person()
 
     response = await ana.request("PATCH", "/api/users/me", data={"first_name": "Ana"})
@@ -73,26 +73,26 @@ async def test_a_body_of_another_type_is_refused_with_the_right_one(school: Scho
 @pytest.mark.parametrize(
     "path", ["/nothing", "/api/courses/lessons/not-an-id", "/schema", "/openapi/x", "/docs/assets/x"]
 )
-async def test_an_unknown_address_is_404(client: httpx.AsyncClient, school: School, path: str) -> None:
+async def test_an_unknown_path_is_404(client: httpx.AsyncClient, school: School, path: str) -> None:
     response = await client.get(path)
 
     assert response.status_code == 404
 
 
-async def test_a_wrong_method_is_405_and_names_the_right_ones(client: httpx.AsyncClient) -> None:
+async def test_a_wrong_method_is_405_with_the_allowed_ones(client: httpx.AsyncClient) -> None:
     response = await client.delete("/api/courses/worlds")
 
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
     assert "GET" in response.headers["allow"]
 
 
-async def test_a_bug_is_500_and_tells_nothing(
+async def test_an_unexpected_error_is_500_without_details(
     school: School, app: Any, monkeypatch: pytest.MonkeyPatch, client: httpx.AsyncClient
 ) -> None:
-    """The answer holds the request id and no word of the exception."""
+    """The response has the request id, and nothing of the exception."""
 
     async def fail(_: object) -> None:
-        raise RuntimeError("secret of the house")
+        raise RuntimeError("a secret")
 
     monkeypatch.setattr(CatalogueService, "get_worlds", fail)
 
@@ -106,7 +106,7 @@ async def test_a_bug_is_500_and_tells_nothing(
 @pytest.mark.parametrize(
     ("given", "kept"), [("abc-12345", True), ("short", False), ("with space 1", False), ("x" * 65, False)]
 )
-async def test_a_valid_request_id_is_kept_and_another_replaced(
+async def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(
     client: httpx.AsyncClient, given: str, kept: bool
 ) -> None:
     response = await client.get("/health", headers={"X-Request-Id": given})
@@ -114,19 +114,19 @@ async def test_a_valid_request_id_is_kept_and_another_replaced(
     assert (response.headers["x-request-id"] == given) is kept
 
 
-async def test_cors_answers_our_origins_with_credentials_and_no_other(client: httpx.AsyncClient) -> None:
-    ask = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+async def test_cors_allows_the_configured_origins_only(client: httpx.AsyncClient) -> None:
+    preflight = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
 
-    ours = await client.options("/api/users/me", headers=ask | {"Origin": "http://localhost:3000"})
-    theirs = await client.options("/api/users/me", headers=ask | {"Origin": "http://localhost:3000.evil.example"})
+    allowed = await client.options("/api/users/me", headers=preflight | {"Origin": "http://localhost:3000"})
+    other = await client.options("/api/users/me", headers=preflight | {"Origin": "http://localhost:3000.evil.example"})
 
-    assert ours.status_code == 204
-    assert ours.headers["access-control-allow-origin"] == "http://localhost:3000"
-    assert ours.headers["access-control-allow-credentials"] == "true"
-    assert "access-control-allow-origin" not in theirs.headers
+    assert allowed.status_code == 204
+    assert allowed.headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert allowed.headers["access-control-allow-credentials"] == "true"
+    assert "access-control-allow-origin" not in other.headers
 
 
-async def test_a_failure_carries_the_cors_headers_too(client: httpx.AsyncClient) -> None:
+async def test_an_error_response_has_the_cors_headers(client: httpx.AsyncClient) -> None:
     response = await client.get("/api/users/me", headers={"Origin": "http://localhost:3000"})
 
     assert response.status_code == 401

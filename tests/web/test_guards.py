@@ -1,4 +1,4 @@
-"""Every route says who may call it, and is held to it."""
+"""Every route declares who may call it, and refuses everyone else."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from mambo.web.schemas import Input
 POLICY_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 AUDIENCES = {open_to_anyone, requires_user, requires_staff, requires_admin}
 
-# Who may call what; a new route is written down here or the suite fails.
+# All routes, by who may call them. A test fails if a route is missing here.
 POLICY = {
     open_to_anyone: {
         "GET /",
@@ -110,7 +110,7 @@ def test_every_route_has_exactly_one_audience(app: Litestar) -> None:
                 assert len(AUDIENCES & set(handler.resolve_guards())) == 1, (route.path, handler.handler_name)
 
 
-def test_the_policy_lists_every_documented_route(app: Litestar) -> None:
+def test_the_policy_equals_the_documented_routes(app: Litestar) -> None:
     routes = {
         f"{method.upper()} {path}": next(iter(AUDIENCES & set(handler.resolve_guards())))
         for method, path, handler in walk(app)
@@ -122,8 +122,8 @@ def test_the_policy_lists_every_documented_route(app: Litestar) -> None:
 NAMES = {open_to_anyone: "anyone", requires_user: "signed in", requires_staff: "staff", requires_admin: "admins"}
 
 
-def test_the_readme_says_who_may_call_what() -> None:
-    """The table there is made of this one."""
+def test_the_api_page_lists_who_may_call_each_route() -> None:
+    """The table on the page equals POLICY."""
     rows = []
     for audience, calls in POLICY.items():
         by_path = sorted(calls, key=lambda call: call.split()[::-1])
@@ -133,11 +133,11 @@ def test_the_readme_says_who_may_call_what() -> None:
 
 
 @pytest.mark.parametrize(("call", "audience"), CALLS, ids=[call for call, _ in CALLS])
-async def test_who_may_not_call_is_turned_away(school: School, call: str, audience: object) -> None:
-    """Nobody gets 401 where someone is asked for, and someone without the role 403; who may call gets neither."""
+async def test_a_caller_without_permission_is_refused(school: School, call: str, audience: object) -> None:
+    """It is 401 without a token, and 403 without the role; an allowed caller gets neither."""
     method, template = call.split(" ")
     path = re.sub(r"{\w+}", str(uuid4()), template)
-    people = {role: await school.person(role) for role in Role}
+    callers = {role: await school.person(role) for role in Role}
     allowed = {
         open_to_anyone: set(Role),
         requires_user: set(Role),
@@ -146,7 +146,7 @@ async def test_who_may_not_call_is_turned_away(school: School, call: str, audien
     }[audience]  # type: ignore[index]
 
     anonymous = await school.client.request(method, path)
-    statuses = {role: (await person.request(method, path)).status_code for role, person in people.items()}
+    statuses = {role: (await caller.request(method, path)).status_code for role, caller in callers.items()}
 
     assert (anonymous.status_code == 401) is (audience is not open_to_anyone and not path.startswith("/api/auth/token"))
     for role, status in statuses.items():
@@ -155,7 +155,7 @@ async def test_who_may_not_call_is_turned_away(school: School, call: str, audien
 
 
 @pytest.mark.parametrize("call", [call for call, audience in CALLS if audience is not open_to_anyone])
-async def test_whoever_is_disabled_is_nobody(school: School, call: str) -> None:
+async def test_a_disabled_account_is_not_signed_in(school: School, call: str) -> None:
     method, template = call.split(" ")
     disabled = await school.person(Role.ADMIN, is_active=False)
 
@@ -164,17 +164,17 @@ async def test_whoever_is_disabled_is_nobody(school: School, call: str) -> None:
     assert response.status_code == 401
 
 
-# What nobody may set
+# Unknown fields
 
 FORBIDDEN = ("id", "user_id", "owner_id", "created_at", "xp", "level", "streak_count", "password_hash", "revoked_at")
-SOMETIMES = ("role", "tier", "is_active", "is_published", "subscription_status", "current_period_end", "email")
+RESTRICTED = ("role", "tier", "is_active", "is_published", "subscription_status", "current_period_end", "email")
 
 
 @pytest.mark.parametrize("call", [call for call, _ in CALLS])
-async def test_no_body_takes_a_field_that_it_does_not_declare(
+async def test_a_field_that_a_body_does_not_declare_is_refused(
     school: School, call: str, api_description: dict[str, Any]
 ) -> None:
-    """Asked by an admin, who may do everything that anyone may."""
+    """Called by an admin, who has every permission."""
     method, template = call.split(" ")
     body = api_description["paths"][template][method.lower()].get("requestBody", {})
     schema = body.get("content", {}).get("application/json", {}).get("schema", {})
@@ -183,11 +183,11 @@ async def test_no_body_takes_a_field_that_it_does_not_declare(
     if schema.get("type") != "object":  # no body, or a list
         return
 
-    for field in (*FORBIDDEN, *SOMETIMES):
+    for field in (*FORBIDDEN, *RESTRICTED):
         if field not in schema["properties"]:
-            admin = await school.admin()  # a new one each time, for some calls are limited
+            admin = await school.admin()  # a new one each time, because some routes are rate limited
             response = await admin.request(method, re.sub(r"{\w+}", str(uuid4()), template), json={field: "x"})
-            if response.json()["code"] != "not_configured":  # the tests of media have what this app lacks
+            if response.json()["code"] != "not_configured":  # this app has neither Mux nor R2
                 assert (response.status_code, response.json()["errors"][0]["code"]) == (422, "unknown_field"), field
     assert set(schema["properties"]).isdisjoint(FORBIDDEN)
 
@@ -200,7 +200,7 @@ def test_every_body_refuses_unknown_fields() -> None:
 
 
 def test_no_field_of_a_body_has_the_name_of_a_dependency(app: Litestar) -> None:
-    """Litestar would take a mistake in that field for one of ours, and answer 500."""
+    """Litestar would report an error in that field as an error in the dependency, with 500."""
     handlers = [handler for route in app.routes for handler in getattr(route, "route_handlers", [])]
     bodies = [(handler, handler.parsed_data_field) for handler in handlers if handler.parsed_data_field]
 
@@ -211,6 +211,6 @@ def test_no_field_of_a_body_has_the_name_of_a_dependency(app: Litestar) -> None:
 
 
 def subclasses(kind: type[Any]) -> Iterator[type[Any]]:
-    for below in kind.__subclasses__():
-        yield below
-        yield from subclasses(below)
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from subclasses(subclass)

@@ -1,4 +1,4 @@
-"""Alive without a database, ready only with one; what needs it answers 503."""
+"""Health checks; without a database the service is live and not ready, and requests that need one are 503."""
 
 from collections.abc import AsyncIterator
 
@@ -13,8 +13,8 @@ from mambo.settings import load_settings
 
 
 @pytest.fixture
-async def cut_off() -> AsyncIterator[httpx.AsyncClient]:
-    """Anyone, calling an app whose database is not there."""
+async def client_without_database() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an app whose database is unreachable."""
     settings = load_settings({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "SECRET_KEY": "k" * 40})
     app = create_app(settings)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
@@ -28,14 +28,14 @@ async def cut_off() -> AsyncIterator[httpx.AsyncClient]:
 @pytest.mark.parametrize(
     ("path", "status"), [("/health", "healthy"), ("/health/live", "healthy"), ("/health/ready", "ready")]
 )
-async def test_a_healthy_service_says_so(client: httpx.AsyncClient, path: str, status: str) -> None:
+async def test_health_checks_of_a_healthy_service(client: httpx.AsyncClient, path: str, status: str) -> None:
     response = await client.get(path)
 
     assert (response.status_code, response.json()) == (200, {"status": status})
 
 
-async def test_without_a_database_it_lives_and_is_not_ready(cut_off: httpx.AsyncClient) -> None:
-    live, ready = await cut_off.get("/health/live"), await cut_off.get("/health/ready")
+async def test_without_a_database_the_service_is_live_and_not_ready(client_without_database: httpx.AsyncClient) -> None:
+    live, ready = await client_without_database.get("/health/live"), await client_without_database.get("/health/ready")
 
     assert (live.status_code, ready.status_code) == (200, 503)
 
@@ -47,17 +47,17 @@ async def test_without_a_database_it_lives_and_is_not_ready(cut_off: httpx.Async
         ("POST", "/api/auth/token", {"email": "a@example.com", "password": "x"}),
     ],
 )
-async def test_without_a_database_what_needs_it_asks_to_try_again(
-    cut_off: httpx.AsyncClient, method: str, path: str, body: dict[str, str] | None
+async def test_without_a_database_a_request_that_needs_it_is_503_with_retry_after(
+    client_without_database: httpx.AsyncClient, method: str, path: str, body: dict[str, str] | None
 ) -> None:
-    response = await cut_off.request(method, path, json=body)
+    response = await client_without_database.request(method, path, json=body)
 
     check_envelope(response)
     assert (response.status_code, response.json()["code"]) == (503, "unavailable")
     assert int(response.headers["retry-after"]) > 0
 
 
-async def test_the_root_says_where_the_documentation_is(school: School) -> None:
+async def test_the_root_names_the_documentation(school: School) -> None:
     response = await school.client.get("/")
 
     assert response.json() == {"name": "Mambo", "docs": "/docs", "openapi": "/openapi.json"}

@@ -1,4 +1,4 @@
-"""One line a request, which holds ids and never what people wrote."""
+"""The log has one line per request, with ids and nothing that users send."""
 
 import json
 import logging
@@ -19,19 +19,19 @@ from mambo.web.request_log import RequestMiddleware, configure_logging
 CANARY = "canary7f3a"
 
 
-def lines(written: str) -> list[dict[str, str]]:
-    """What the line of each request says."""
-    found = re.findall(r"^\S+Z \[info     \] request +(.*)$", written, re.MULTILINE)
+def parse_lines(log: str) -> list[dict[str, str]]:
+    """Parse the line of each request."""
+    found = re.findall(r"^\S+Z \[info     \] request +(.*)$", log, re.MULTILINE)
     return [dict(word.split("=") for word in line.split(" ")) for line in found]
 
 
-async def test_a_request_is_one_line_of_ids(school: School, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_request_is_logged_as_one_line_with_ids(school: School, capfd: pytest.CaptureFixture[str]) -> None:
     ana = await school.person()
     capfd.readouterr()
 
     response = await ana.get("/api/users/me", headers={"X-Request-Id": "request-1"})
 
-    [line] = lines(capfd.readouterr().err)
+    [line] = parse_lines(capfd.readouterr().err)
     assert response.headers["x-request-id"] == "request-1"
     assert float(line.pop("ms")) > 0
     assert line == {
@@ -43,14 +43,14 @@ async def test_a_request_is_one_line_of_ids(school: School, capfd: pytest.Captur
     }
 
 
-async def test_what_is_done_after_the_response_is_not_in_its_time(capfd: pytest.CaptureFixture[str]) -> None:
-    """Such as handing over a mail; here work that takes longer than all that came before."""
+async def test_the_logged_time_does_not_include_background_tasks(capfd: pytest.CaptureFixture[str]) -> None:
+    """Such as sending an e-mail; here the task takes longer than everything before it."""
     times: list[float] = []
 
     async def work() -> None:
         times.append(perf_counter())
-        asked, begun = times
-        while perf_counter() - begun < begun - asked + 0.001:
+        sent, started = times
+        while perf_counter() - started < started - sent + 0.001:
             pass
 
     @get("/")
@@ -64,26 +64,26 @@ async def test_what_is_done_after_the_response_is_not_in_its_time(capfd: pytest.
         times.append(perf_counter())
         await client.get("/")
 
-    [line] = lines(capfd.readouterr().err)
-    asked, begun = times
-    assert float(line["ms"]) <= round((begun - asked) * 1000, 1)
+    [line] = parse_lines(capfd.readouterr().err)
+    sent, started = times
+    assert float(line["ms"]) <= round((started - sent) * 1000, 1)
 
 
-async def test_an_unknown_address_is_one_line_without_its_text(
+async def test_an_unknown_path_is_logged_without_its_text(
     client: httpx.AsyncClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await client.get(f"/{CANARY}")
 
-    assert [(line["route"], line["status"]) for line in lines(capfd.readouterr().err)] == [("-", "404")]
+    assert [(line["route"], line["status"]) for line in parse_lines(capfd.readouterr().err)] == [("-", "404")]
 
 
-async def test_nothing_that_people_send_is_logged(
+async def test_nothing_that_users_send_is_logged(
     school: School,
     client: httpx.AsyncClient,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A canary in body, query, path, e-mail, password, token and headers, right or wrong, appears in no line."""
+    """Neither bodies, queries, paths, e-mail addresses, passwords, tokens nor headers, valid or not."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     capfd.readouterr()
@@ -96,15 +96,15 @@ async def test_nothing_that_people_send_is_logged(
     await ana.patch("/api/users/me", {"first_name": f"{CANARY}\x00"})
     await ana.patch("/api/users/me", {CANARY: 1})
 
-    written = capfd.readouterr().err
-    assert len(lines(written)) == 6
-    assert CANARY not in written
+    log = capfd.readouterr().err
+    assert len(parse_lines(log)) == 6
+    assert CANARY not in log
     assert CANARY not in json.dumps([str(record.msg) for record in caplog.records if record.name.startswith("mambo")])
     assert CANARY not in "".join(record.getMessage() for record in caplog.records if "mambo" in record.name)
 
 
 def test_production_logs_json_and_development_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """A traceback comes without local variables: they hold passwords."""
+    """Tracebacks have no local variables, because those hold passwords."""
     root = logging.getLogger()
     before = root.handlers[:]
     try:
@@ -126,18 +126,18 @@ def test_production_logs_json_and_development_text(capsys: pytest.CaptureFixture
     assert CANARY not in production + "".join(development)
 
 
-async def test_in_production_the_line_is_json_on_standard_error(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """It holds what the others hold; health checks write none, and a client's id that is no plain token is not kept."""
+async def test_production_logs_requests_as_json_on_standard_error(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Health checks are not logged, and an invalid request id is replaced."""
 
     async def teapot(scope: Scope, _receive: Receive, send: Send) -> None:
         scope["path_template"] = scope["path"]
         await send({"type": "http.response.start", "status": 418, "headers": []})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    envelope = RequestMiddleware(teapot, is_production=True)
+    middleware = RequestMiddleware(teapot, is_production=True)
 
     for path, given in (("/health", "request-1"), ("/tea", "request-2"), ("/tea", "no plain token")):
-        await envelope(scope_of(path, given), nothing_to_receive, nobody_listens)
+        await middleware(scope_of(path, given), receive_nothing, discard)
 
     first, second = map(json.loads, capfdbinary.readouterr().err.splitlines())
     assert first.keys() == {"event", "level", "timestamp", "method", "route", "status", "ms", "user_id", "request_id"}
@@ -151,8 +151,8 @@ def scope_of(path: str, request_id: str) -> Any:
     return {"type": "http", "method": "GET", "path": path, "headers": headers, "state": {}}
 
 
-async def nothing_to_receive() -> Any:
+async def receive_nothing() -> Any:
     raise AssertionError
 
 
-async def nobody_listens(_message: Message) -> None: ...
+async def discard(_message: Message) -> None: ...

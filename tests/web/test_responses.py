@@ -1,4 +1,4 @@
-"""Tags and caches: a client's copy is good as long as its tag, and a shared cache never crosses people."""
+"""Entity tags and `Cache-Control` of the catalogue: conditional requests, and no cache shared between users."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ Pages = dict[str, str]
 
 @pytest.fixture
 async def lesson(school: School) -> Lesson:
-    """One of two lessons in a free course; it has a quiz."""
+    """One of the two lessons of a free course, with a quiz."""
     world = await school.world(lessons=1)
     return await school.lesson(await school.level(world), content_json={"quiz": QUIZ})
 
@@ -31,27 +31,27 @@ def pages(lesson: Lesson) -> Pages:
     }
 
 
-TAGGED = ["worlds", "lessons", "lesson"]
-FOR_ANYONE = ["worlds", "lessons"]
+PAGES = ["worlds", "lessons", "lesson"]
+PUBLIC_PAGES = ["worlds", "lessons"]
 
 
-# The tag
+# Entity tags
 
 
-@pytest.mark.parametrize("page", TAGGED)
-async def test_the_same_body_has_the_same_tag(school: School, pages: Pages, page: str) -> None:
-    """Today and after everyone has forgotten it; two learners who have done nothing have the same."""
+@pytest.mark.parametrize("page", PAGES)
+async def test_equal_bodies_have_the_same_etag(school: School, pages: Pages, page: str) -> None:
+    """For two requests of a learner, and for two learners without progress."""
     ana, ben = await school.person(), await school.person()
 
-    answers = [await who.get(pages[page]) for who in (ana, ana, ben)]
+    responses = [await learner.get(pages[page]) for learner in (ana, ana, ben)]
 
-    assert len({answer.content for answer in answers}) == 1
-    assert len({answer.headers["etag"] for answer in answers}) == 1
-    assert answers[0].headers["etag"].startswith('"')
+    assert len({response.content for response in responses}) == 1
+    assert len({response.headers["etag"] for response in responses}) == 1
+    assert responses[0].headers["etag"].startswith('"')
 
 
-@pytest.mark.parametrize("page", TAGGED)
-async def test_completing_a_lesson_changes_the_tag_of_every_page_that_shows_it(
+@pytest.mark.parametrize("page", PAGES)
+async def test_completing_a_lesson_changes_the_etag_of_each_page_that_shows_it(
     school: School, lesson: Lesson, pages: Pages, page: str
 ) -> None:
     ana = await school.person()
@@ -64,20 +64,20 @@ async def test_completing_a_lesson_changes_the_tag_of_every_page_that_shows_it(
     assert after.headers["etag"] != before.headers["etag"]
 
 
-async def test_the_tag_tells_which_lesson_is_completed(school: School, pages: Pages) -> None:
-    """Not only how many are."""
+async def test_the_etag_depends_on_which_lesson_is_completed(school: School, pages: Pages) -> None:
+    """And not only on how many are."""
     listed = (await (await school.person()).get(pages["lessons"])).json()
-    tags = set()
-    for one in listed:
+    etags = set()
+    for lesson in listed:
         learner = await school.person()
-        await learner.post(f"/api/courses/lessons/{one['id']}/complete")
-        tags.add((await learner.get(pages["lessons"])).headers["etag"])
+        await learner.post(f"/api/courses/lessons/{lesson['id']}/complete")
+        etags.add((await learner.get(pages["lessons"])).headers["etag"])
 
-    assert len(tags) == len(listed) == 2
+    assert len(etags) == len(listed) == 2
 
 
-@pytest.mark.parametrize("page", TAGGED)
-async def test_an_edit_changes_the_tag_of_every_page_that_shows_it(
+@pytest.mark.parametrize("page", PAGES)
+async def test_an_edit_changes_the_etag_of_each_page_that_shows_it(
     school: School, lesson: Lesson, pages: Pages, page: str
 ) -> None:
     ana, admin = await school.person(), await school.admin()
@@ -91,22 +91,20 @@ async def test_an_edit_changes_the_tag_of_every_page_that_shows_it(
     assert after.headers["etag"] != before.headers["etag"]
 
 
-async def test_a_comment_changes_the_tag_of_its_lesson(school: School, pages: Pages) -> None:
+async def test_a_comment_changes_the_etag_of_its_lesson(school: School, pages: Pages) -> None:
     ana = await school.person()
     before = await ana.get(pages["lesson"])
 
-    said = await ana.post(f"{pages['lesson']}/comments", {"body": "Back on two."})
-    assert said.status_code == 201, said.text
+    comment = await ana.post(f"{pages['lesson']}/comments", {"body": "Back on two."})
+    assert comment.status_code == 201, comment.text
 
     after = await ana.get(pages["lesson"])
     assert len(after.json()["comments"]) == 1
     assert after.headers["etag"] != before.headers["etag"]
 
 
-async def test_learners_staff_and_who_is_locked_out_have_each_a_tag_of_their_own(
-    school: School, client: httpx.AsyncClient
-) -> None:
-    """Whoever asks first, each has a body of their own too."""
+async def test_subscribers_staff_and_visitors_get_different_etags(school: School, client: httpx.AsyncClient) -> None:
+    """Their bodies differ too."""
     world = await school.world(is_free=False)
     await school.lesson(await school.level(world), content_json={"quiz": QUIZ})
     readers: list[Caller | httpx.AsyncClient] = [
@@ -115,53 +113,49 @@ async def test_learners_staff_and_who_is_locked_out_have_each_a_tag_of_their_own
         client,
     ]
 
-    answers = [await reader.get(f"{WORLDS}/{world.id}/lessons") for reader in readers]
+    responses = [await reader.get(f"{WORLDS}/{world.id}/lessons") for reader in readers]
 
-    assert len({answer.content for answer in answers}) == 3
-    assert len({answer.headers["etag"] for answer in answers}) == 3
+    assert len({response.content for response in responses}) == 3
+    assert len({response.headers["etag"] for response in responses}) == 3
 
 
-async def test_a_lock_changes_the_tag_of_the_courses(school: School, client: httpx.AsyncClient) -> None:
+async def test_a_lock_changes_the_etag_of_the_courses(school: School, client: httpx.AsyncClient) -> None:
     await school.world(is_free=False)
     subscriber = await school.person(subscribed=True)
 
-    answers = [await who.get(WORLDS) for who in (client, subscriber)]
+    responses = [await reader.get(WORLDS) for reader in (client, subscriber)]
 
-    assert [answer.json()[0]["is_locked"] for answer in answers] == [True, False]
-    assert answers[0].headers["etag"] != answers[1].headers["etag"]
-
-
-# 304
+    assert [response.json()[0]["is_locked"] for response in responses] == [True, False]
+    assert responses[0].headers["etag"] != responses[1].headers["etag"]
 
 
-NAMING: dict[str, Callable[[str], str]] = {
-    "alone": lambda tag: tag,
-    "in a list": lambda tag: f'"another", {tag} , "a third"',
-    "weakly": lambda tag: f"W/{tag}",
-    "as any other": lambda _: "*",
+# Conditional requests
+
+
+HEADERS: dict[str, Callable[[str], str]] = {
+    "alone": lambda etag: etag,
+    "in a list": lambda etag: f'"another", {etag} , "a third"',
+    "as a weak tag": lambda etag: f"W/{etag}",
+    "as an asterisk": lambda _: "*",
 }
 
 
-@pytest.mark.parametrize("naming", NAMING)
-@pytest.mark.parametrize("page", TAGGED)
-async def test_a_copy_that_is_still_good_is_not_sent_again(
-    school: School, pages: Pages, page: str, naming: str
-) -> None:
-    """The answer is empty, and repeats what a cache has to know (RFC 9110, 15.4.5)."""
+@pytest.mark.parametrize("form", HEADERS)
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_current_copy_is_not_sent_again(school: School, pages: Pages, page: str, form: str) -> None:
+    """The response has no body, and repeats the headers that a cache needs (RFC 9110, 15.4.5)."""
     ana = await school.person()
     before = await ana.get(pages[page])
 
-    again = await ana.get(pages[page], headers={"If-None-Match": NAMING[naming](before.headers["etag"])})
+    again = await ana.get(pages[page], headers={"If-None-Match": HEADERS[form](before.headers["etag"])})
 
     assert (again.status_code, again.content) == (304, b"")
     for name in ("etag", "cache-control", "vary"):
         assert again.headers[name] == before.headers[name]
 
 
-@pytest.mark.parametrize("page", FOR_ANYONE)
-async def test_anyones_copy_that_is_still_good_is_not_sent_again(
-    client: httpx.AsyncClient, pages: Pages, page: str
-) -> None:
+@pytest.mark.parametrize("page", PUBLIC_PAGES)
+async def test_a_visitors_current_copy_is_not_sent_again(client: httpx.AsyncClient, pages: Pages, page: str) -> None:
     before = await client.get(pages[page])
 
     again = await client.get(pages[page], headers={"If-None-Match": before.headers["etag"]})
@@ -171,10 +165,8 @@ async def test_anyones_copy_that_is_still_good_is_not_sent_again(
         assert again.headers[name] == before.headers[name]
 
 
-async def test_an_answer_without_a_body_does_not_say_that_the_copy_is_empty(
-    client: httpx.AsyncClient, lesson: Lesson
-) -> None:
-    """A length is that of the 200, or is not told (RFC 9110, 8.6): a cache would write 0 beside its copy."""
+async def test_a_304_has_no_content_length_of_zero(client: httpx.AsyncClient, lesson: Lesson) -> None:
+    """Its length is that of the 200, or absent (RFC 9110, 8.6), because caches store it with their copy."""
     before = await client.get(WORLDS)
 
     again = await client.get(WORLDS, headers={"If-None-Match": before.headers["etag"]})
@@ -185,91 +177,90 @@ async def test_an_answer_without_a_body_does_not_say_that_the_copy_is_empty(
 
 
 @pytest.mark.parametrize("header", ['"another"', "", "*, *", "anything"])
-async def test_a_copy_of_something_else_is_sent_again(client: httpx.AsyncClient, lesson: Lesson, header: str) -> None:
-    answer = await client.get(WORLDS, headers={"If-None-Match": header})
+async def test_another_etag_gets_the_full_response(client: httpx.AsyncClient, lesson: Lesson, header: str) -> None:
+    response = await client.get(WORLDS, headers={"If-None-Match": header})
 
-    assert (answer.status_code, len(answer.json())) == (200, 1)
+    assert (response.status_code, len(response.json())) == (200, 1)
 
 
-async def test_one_persons_tag_is_not_good_for_another(school: School, lesson: Lesson, pages: Pages) -> None:
+async def test_the_etag_of_one_learner_does_not_match_for_another(school: School, lesson: Lesson, pages: Pages) -> None:
     ana, ben = await school.person(), await school.person()
     await ana.post(f"/api/courses/lessons/{lesson.id}/complete")
 
-    for page in TAGGED:
-        anas = (await ana.get(pages[page])).headers["etag"]
-        bens = await ben.get(pages[page], headers={"If-None-Match": anas})
+    for page in PAGES:
+        etag = (await ana.get(pages[page])).headers["etag"]
+        response = await ben.get(pages[page], headers={"If-None-Match": etag})
 
-        assert bens.status_code == 200
+        assert response.status_code == 200
 
 
-async def test_what_someone_may_not_read_is_no_copy_to_keep(school: School, pages: Pages, lesson: Lesson) -> None:
-    """Whatever tag is named: an unpublished course is gone, and a lesson that costs is closed."""
+async def test_an_etag_gives_no_access(school: School, pages: Pages, lesson: Lesson) -> None:
+    """With a matching entity tag too, an unpublished course is 404 and a locked lesson 403."""
     ana, admin = await school.person(), await school.admin()
-    tags = {page: (await ana.get(pages[page])).headers["etag"] for page in ("lessons", "lesson")}
-    closed = []
+    etags = {page: (await ana.get(pages[page])).headers["etag"] for page in ("lessons", "lesson")}
+    statuses = []
     for change in ({"is_free": False}, {"is_published": False}):
         await admin.patch(f"/api/admin/courses/{lesson.world_id}", change)
-        closed += [
-            (await ana.get(pages[page], headers={"If-None-Match": tag})).status_code for page, tag in tags.items()
+        statuses += [
+            (await ana.get(pages[page], headers={"If-None-Match": etag})).status_code for page, etag in etags.items()
         ]
 
-    assert closed == [200, 403, 404, 404]
+    assert statuses == [200, 403, 404, 404]
 
 
-# Caches
+# Cache-Control and Vary
 
 
-async def control_of(who: Caller | httpx.AsyncClient, page: str, **headers: str) -> tuple[str, set[str]]:
-    answer = await who.get(page, headers=headers)
-    return answer.headers["cache-control"], {name.strip() for name in answer.headers["vary"].split(",")}
+async def cache_headers(client: Caller | httpx.AsyncClient, page: str, **headers: str) -> tuple[str, set[str]]:
+    response = await client.get(page, headers=headers)
+    return response.headers["cache-control"], {name.strip() for name in response.headers["vary"].split(",")}
 
 
-@pytest.mark.parametrize("page", FOR_ANYONE)
-async def test_anyones_answer_may_be_kept_by_all_and_ones_own_by_oneself(
+@pytest.mark.parametrize("page", PUBLIC_PAGES)
+async def test_responses_are_public_for_visitors_and_private_for_users(
     school: School, client: httpx.AsyncClient, pages: Pages, page: str
 ) -> None:
-    """Both are asked about before each use, and a cache between tells them apart."""
+    """Both are revalidated before each use, and vary by `Authorization`."""
     ana = await school.person()
 
-    controls = [await control_of(who, pages[page]) for who in (client, ana)]
+    headers = [await cache_headers(reader, pages[page]) for reader in (client, ana)]
 
-    assert controls == [("public, no-cache", {"Authorization"}), ("private, no-cache", {"Authorization"})]
-
-
-async def test_a_lesson_may_be_kept_by_oneself(school: School, pages: Pages) -> None:
-    assert await control_of(await school.person(), pages["lesson"]) == ("private, no-cache", {"Authorization"})
+    assert headers == [("public, no-cache", {"Authorization"}), ("private, no-cache", {"Authorization"})]
 
 
-@pytest.mark.parametrize("page", FOR_ANYONE)
-async def test_a_browser_on_another_site_is_told_both_that_tell_answers_apart(
+async def test_a_lesson_is_private(school: School, pages: Pages) -> None:
+    assert await cache_headers(await school.person(), pages["lesson"]) == ("private, no-cache", {"Authorization"})
+
+
+@pytest.mark.parametrize("page", PUBLIC_PAGES)
+async def test_responses_to_other_origins_vary_by_origin_too(
     school: School, client: httpx.AsyncClient, pages: Pages, page: str
 ) -> None:
-    """Who asks, and from where."""
     [origin, *_] = client._transport.app.state.resources.settings.allowed_origins  # type: ignore[attr-defined]  # noqa: SLF001
     ana = await school.person()
 
-    controls = [await control_of(who, pages[page], Origin=origin) for who in (client, ana)]
+    headers = [await cache_headers(reader, pages[page], Origin=origin) for reader in (client, ana)]
 
-    both = {"Authorization", "Origin"}
-    assert controls == [("public, no-cache", both), ("private, no-cache", both)]
-
-
-# The header
+    vary = {"Authorization", "Origin"}
+    assert headers == [("public, no-cache", vary), ("private, no-cache", vary)]
 
 
-TAG = '"abc"'
+# If-None-Match
+
+
+ETAG = '"abc"'
 
 
 @pytest.mark.parametrize(
     "header",
     ['"abc"', 'W/"abc"', '"x", "abc"', '"x","abc","y"', 'W/"x", W/"abc"', "*", " * ", '  "abc"  ', '"a,b", "abc"'],
 )
-def test_a_header_names_a_tag(header: str) -> None:
-    assert etag_matches(TAG, header)
+def test_a_header_that_matches_the_etag(header: str) -> None:
+    assert etag_matches(ETAG, header)
 
 
 @pytest.mark.parametrize(
     "header", ["", "abc", '"x"', '"xabc"', '"abcx"', '"ABC"', '"*"', '"x, abc"', '"x", *', '"a"b"c"']
 )
-def test_a_header_does_not_name_a_tag(header: str) -> None:
-    assert not etag_matches(TAG, header)
+def test_a_header_that_does_not_match_the_etag(header: str) -> None:
+    assert not etag_matches(ETAG, header)
