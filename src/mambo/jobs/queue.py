@@ -40,7 +40,7 @@ FAILED = sa.text("""
     WHERE queue.status = 'failed'
     ORDER BY queue.updated, queue.id
 """)
-PRUNE = sa.text("DELETE FROM jobs.log WHERE created < now() - :kept")
+PRUNE = sa.text("DELETE FROM jobs.log WHERE created < now() - CAST(:kept AS interval)")
 
 
 class Job(Struct, frozen=True, tag=True, tag_field="job"):
@@ -74,9 +74,10 @@ def name_of(kind: type[Job]) -> str:
 async def enqueue(
     session: AsyncSession, job: Job, *, run_after: timedelta = timedelta(), key: str | None = None
 ) -> None:
-    """Add a job to the session's transaction: it runs `run_after` the commit, and a rollback leaves no job.
+    """Add a job to the session's transaction: a rollback leaves no job, and the commit wakes a worker.
 
-    With a `key`, nothing is added while a job of the same kind and key waits or runs.
+    `run_after` counts from the start of the transaction. With a `key`, nothing is added while a job of the same kind
+    and key waits or runs.
     """
     name = name_of(type(job))
     dedupe_key = None if key is None else f"{name}:{key}"

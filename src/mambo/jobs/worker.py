@@ -19,7 +19,8 @@ from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job as QueuedJob
 from pgqueuer.domain.models import Schedule as DueSchedule
 
-from mambo.db import COMMAND_SECONDS, CONNECT_SECONDS, DIALECT
+from mambo.database.session import COMMAND_SECONDS, CONNECT_SECONDS
+from mambo.database.statements import DIALECT
 from mambo.errors import MamboError
 from mambo.jobs.queue import CHANNEL, Job, name_of, queries
 from mambo.jobs.rules import Retries
@@ -106,7 +107,8 @@ class Worker:
         self._stopping.set()
         self._deadline = asyncio.get_running_loop().time() + grace_seconds
         for limit in self._limits:
-            limit.reschedule(min(self._deadline, limit.when() or math.inf))
+            if not limit.expired():
+                limit.reschedule(min(self._deadline, limit.when() or math.inf))
         if self._pgqueuer is not None:
             self._pgqueuer.shutdown.set()
 
@@ -128,7 +130,7 @@ class Worker:
         finally:
             connection.terminate()
 
-    def _build(self, connection: Any) -> PgQueuer:  # noqa: ANN401 - asyncpg has no types
+    def _build(self, connection: Any) -> PgQueuer:
         driver = AsyncpgDriver(connection)
         pgqueuer = PgQueuer(driver, CHANNEL, queries=queries(driver))
         for handler in self.handlers:
@@ -144,18 +146,18 @@ class Worker:
             async with self._limited(handler.seconds):
                 await handler.run(msgspec.json.decode(queued.payload or b"", type=handler.job))
         except asyncio.CancelledError as error:
-            # PgQueuer would delete a job that is cancelled, for example by the end of the event loop.
+            # PgQueuer would count a cancelled job as done; the end of an event loop cancels it.
             raise RetryRequested(reason="cancelled") from error
         except Exception as error:
             if isinstance(error, TimeoutError) and self._stopping.is_set():
                 raise RetryRequested(reason="stopped") from error
             failures = queued.attempts + 1
-            told = {"job": queued.entrypoint, "job_id": queued.id, "attempt": failures, **described(error)}
+            details = {"job": queued.entrypoint, "job_id": queued.id, "attempt": failures, **describe(error)}
             delay = handler.retries.delay(failures)
             if delay is None:
-                log.error("job failed", **told)  # noqa: TRY400 - described
+                log.error("job failed", **details)  # noqa: TRY400 - the details have the traceback
                 raise
-            log.warning("job retried", seconds=delay.total_seconds(), **told)
+            log.warning("job retried", seconds=delay.total_seconds(), **details)
             raise RetryRequested(delay, type(error).__name__) from error
 
     async def _tick(self, schedule: Schedule, _: DueSchedule) -> None:
@@ -163,7 +165,7 @@ class Worker:
             async with self._limited(schedule.seconds):
                 await schedule.run()
         except Exception as error:  # noqa: BLE001 - the next run is due all the same
-            log.error("schedule failed", schedule=schedule.name, **described(error))  # noqa: TRY400 - described
+            log.error("schedule failed", schedule=schedule.name, **describe(error))  # noqa: TRY400 - as above
 
     @asynccontextmanager
     async def _limited(self, seconds: float) -> AsyncIterator[None]:
@@ -177,8 +179,8 @@ class Worker:
                 self._limits.discard(limit)
 
 
-def described(error: Exception) -> dict[str, Any]:
-    """What the log says about an error: our own sentence, or a traceback."""
+def describe(error: Exception) -> dict[str, Any]:
+    """Return an error for the log: the sentence of a MamboError; of any other its name, with the traceback."""
     if isinstance(error, MamboError):
         return {"reason": error.detail}
     return {"reason": type(error).__name__, "exc_info": error}
