@@ -7,7 +7,7 @@ import pytest
 from pgqueuer.domain.models import Schedule as DueSchedule
 from pgqueuer.queries import Queries
 
-from jobs.conftest import PATIENCE_SECONDS, Greet, Queue, Recorder
+from jobs.conftest import FOR_EVER, PATIENCE_SECONDS, Greet, Queue, Recorder
 from mambo.jobs import Schedule, running
 
 DAILY = "0 4 * * *"
@@ -69,10 +69,8 @@ async def test_a_schedule_can_be_due_each_second(queue: Queue, recorder: Recorde
 
 
 async def test_a_schedule_that_fails_is_logged_and_runs_again(
-    queue: Queue, polls: Polls, caplog: pytest.LogCaptureFixture
+    queue: Queue, recorder: Recorder, polls: Polls, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder = Recorder()
-
     async def fail() -> None:
         await recorder.greet(Greet("daily"))
         raise LookupError
@@ -83,6 +81,23 @@ async def test_a_schedule_that_fails_is_logged_and_runs_again(
         await queue.make_due()
 
     assert recorder.greeted == ["daily"] * 2
+    assert failures(caplog) == [("prune", "LookupError")] * 2
+
+
+async def test_a_schedule_that_takes_too_long_is_stopped(
+    queue: Queue, polls: Polls, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    for _ in range(2):
+        async with running(queue.url, [], [Schedule("prune", DAILY, wait, seconds=0.01)], grace_seconds=FOR_EVER):
+            await polls.wait(1)
+        await queue.make_due()
+
+    assert failures(caplog) == [("prune", "TimeoutError")]
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-    failed = [line for line in lines if line["event"] == "schedule failed"]
-    assert [(line["schedule"], line["reason"]) for line in failed] == [("prune", "LookupError")] * 2
+    return [(line["schedule"], line["reason"]) for line in lines if line["event"] == "schedule failed"]

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 JobT = TypeVar("JobT", bound=Job)
 
+APPLICATION_NAME = "mambo jobs"  # in pg_stat_activity
 AT_ONCE = 4  # jobs in one process, so that they leave the requests most of the connections and of the event loop
 POLL_SECONDS = 10.0
 GRACE_SECONDS = 5.0
@@ -115,9 +116,12 @@ class Worker:
     async def _work(self) -> None:
         _, options = DIALECT.create_connect_args(sa.make_url(self.url))
         options.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own
-        connection = await asyncpg.connect(**options, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS)
+        timeouts = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
+        server_settings = {"application_name": APPLICATION_NAME}
+        connection = await asyncpg.connect(**options, **timeouts, server_settings=server_settings)
         try:
             self._pgqueuer = pgqueuer = self._build(connection)
+            connection.add_termination_listener(lambda _: pgqueuer.shutdown.set())
             if self._stopping.is_set():
                 return
             await pgqueuer.run(
@@ -127,6 +131,8 @@ class Worker:
                 heartbeat_timeout=LOST_AFTER,
                 log_aggregation_interval=timedelta(),  # statistics are for its dashboard
             )
+            if not self._stopping.is_set():
+                raise ConnectionError
         finally:
             connection.terminate()
 
@@ -146,7 +152,7 @@ class Worker:
             async with self._limited(handler.seconds):
                 await handler.run(msgspec.json.decode(queued.payload or b"", type=handler.job))
         except asyncio.CancelledError as error:
-            # PgQueuer would count a cancelled job as done; the end of an event loop cancels it.
+            # PgQueuer, which cancels jobs when it fails while they end, would count this one as done.
             raise RetryRequested(reason="cancelled") from error
         except Exception as error:
             if isinstance(error, TimeoutError) and self._stopping.is_set():
