@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.conftest import FOR_EVER, Greet, Queue, Recorder
-from mambo.jobs import Job, enqueue, running
+from mambo.jobs import Job, enqueue, run_now, running
 from mambo.jobs.queue import SETTINGS
 
 
@@ -72,6 +72,20 @@ async def test_a_due_time_is_found_by_polling(queue: Queue, recorder: Recorder) 
         await recorder.wait()
 
     assert recorder.greeted == ["ben", "ana"]
+
+
+async def test_the_waiting_jobs_of_a_kind_can_be_run_now(
+    queue: Queue, session: AsyncSession, recorder: Recorder
+) -> None:
+    await queue.add("ana", run_after=timedelta(hours=1))
+    await enqueue(session, Part("ben"), run_after=timedelta(hours=1))
+    assert await run_now(session, Greet) == 1
+    await session.commit()
+
+    async with running(queue.url, [recorder.handler()]):
+        await recorder.wait()
+
+    assert await queue.fetch("SELECT entrypoint, execute_after > now() FROM jobs.queue") == [("Part", True)]
 
 
 async def test_a_key_is_in_the_queue_once(queue: Queue, session: AsyncSession, recorder: Recorder) -> None:

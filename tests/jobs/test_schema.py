@@ -13,7 +13,7 @@ from jobs.conftest import Queue
 from mambo.database.statements import DIALECT
 from mambo.jobs.queue import queries
 
-BEFORE = "8e41b7c0d5fa"
+BEFORE = "3f6c2a9d18b0"
 
 
 async def test_pgqueuer_would_change_nothing(queue: Queue) -> None:

@@ -13,6 +13,7 @@ from mambo.jobs.queue import enqueue as enqueue
 from mambo.jobs.queue import get_failed as get_failed
 from mambo.jobs.queue import prune_log as prune_log
 from mambo.jobs.queue import retry_failed as retry_failed
+from mambo.jobs.queue import run_now as run_now
 from mambo.jobs.rules import Retries as Retries
 from mambo.jobs.worker import Handler as Handler
 from mambo.jobs.worker import Schedule as Schedule
