@@ -32,6 +32,7 @@ JobT = TypeVar("JobT", bound=Job)
 APPLICATION_NAME = "mambo jobs"  # in pg_stat_activity
 AT_ONCE = 4  # jobs in one process, so that they leave the requests most of the connections and of the event loop
 POLL_SECONDS = 10.0
+RECONNECT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
 LOST_AFTER = timedelta(seconds=30)
 
@@ -94,14 +95,14 @@ class Worker:
         self._pgqueuer: PgQueuer | None = None
 
     async def run(self) -> None:
-        """Work until `stop`; a lost connection is logged, and replaced after a poll."""
+        """Work until `stop`; a lost connection is logged, and replaced after some seconds."""
         while not self._stopping.is_set():
             try:
                 await self._work()
             except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
                 log.warning("jobs interrupted", reason=type(error).__name__)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self.poll_seconds)
+                    await asyncio.wait_for(self._stopping.wait(), RECONNECT_SECONDS)
 
     def stop(self, grace_seconds: float) -> None:
         """Take no more work, and give what runs `grace_seconds`."""
@@ -109,7 +110,7 @@ class Worker:
         self._deadline = asyncio.get_running_loop().time() + grace_seconds
         for limit in self._limits:
             if not limit.expired():
-                limit.reschedule(min(self._deadline, limit.when() or math.inf))
+                limit.reschedule(self._deadline)
         if self._pgqueuer is not None:
             self._pgqueuer.shutdown.set()
 
