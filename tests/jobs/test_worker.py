@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.conftest import FOR_EVER, PATIENCE_SECONDS, FailingRecorder, Greet, Queue, Recorder
 from mambo.errors import Unavailable
-from mambo.jobs import Handler, Retries, get_failed, prune_log, retry_failed, running, worker
+from mambo.jobs import Handler, Retries, Schedule, get_failed, prune_log, retry_failed, running, worker
 
 CONNECTIONS = "FROM pg_stat_activity WHERE application_name = 'mambo jobs'"
 DELAYS = "SELECT EXTRACT(epoch FROM execute_after - updated)::integer FROM jobs.queue"
@@ -297,8 +297,9 @@ async def test_a_worker_whose_connection_is_lost_makes_another(
     queue: Queue, recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "RECONNECT_SECONDS", 0)
+    schedules = [Schedule("yearly", "0 0 1 1 *", asyncio.Event().wait)]  # without any, PgQueuer polls each second
     await queue.add("ana")
-    async with running(queue.url, [recorder.handler()], poll_seconds=FOR_EVER):
+    async with running(queue.url, [recorder.handler()], schedules, poll_seconds=FOR_EVER):
         await recorder.wait()
         assert await queue.fetch(f"SELECT pg_terminate_backend(pid) {CONNECTIONS}") == [(True,)]
         await queue.add("ben")

@@ -41,7 +41,7 @@ class Handler(Struct, Generic[JobT], frozen=True):
     """What runs one kind of job, how long it may take, and what happens when it fails."""
 
     job: type[JobT]
-    run: Callable[[JobT], Awaitable[None]]
+    run: Callable[[JobT], Awaitable[object]]
     retries: Retries = Retries()
     seconds: float = 60.0
 
@@ -55,7 +55,7 @@ class Schedule(Struct, frozen=True):
 
     name: str
     cron: str
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Awaitable[object]]
     seconds: float = 60.0
 
 
