@@ -78,6 +78,11 @@ class Queue:
         """The status of each job that is not done, in the order in which they were added."""
         return [status for (status,) in await self.fetch("SELECT status::text FROM jobs.queue ORDER BY id")]
 
+    async def wait_until_empty(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await self.statuses():
+                pass
+
     async def make_due(self) -> None:
         """Move the time of every job and schedule to now."""
         await self.execute("UPDATE jobs.queue SET execute_after = now() - interval '1 second'")

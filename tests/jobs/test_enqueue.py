@@ -41,9 +41,9 @@ async def test_a_job_is_not_seen_before_the_commit(queue: Queue, session: AsyncS
 async def test_a_commit_wakes_a_worker(queue: Queue, recorder: Recorder) -> None:
     await queue.add("ana")
     async with running(queue.url, [recorder.handler()], poll_seconds=FOR_EVER):
-        await recorder.wait()
+        await queue.wait_until_empty()
         await queue.add("ben")
-        await recorder.wait()
+        await recorder.wait(2)
 
     assert recorder.greeted == ["ana", "ben"]
     assert await queue.statuses() == []

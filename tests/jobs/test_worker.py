@@ -6,7 +6,9 @@ import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+import asyncpg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.conftest import FOR_EVER, PATIENCE_SECONDS, FailingRecorder, Greet, Queue, Recorder
@@ -34,6 +36,20 @@ class Blocker(Recorder):
 @pytest.fixture
 def blocker() -> Blocker:
     return Blocker()
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
+    """Has an item for each connection that a worker begins to make."""
+    begun: asyncio.Queue[None] = asyncio.Queue()
+    connect = asyncpg.connect
+
+    async def connect_noted(**options: object) -> object:
+        begun.put_nowait(None)
+        return await connect(**options)
+
+    monkeypatch.setattr(asyncpg, "connect", connect_noted)
+    return begun
 
 
 def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, object]]:
@@ -322,6 +338,34 @@ async def test_without_a_database_the_end_is_not_delayed(recorder: Recorder, mon
         port = server.sockets[0].getsockname()[1]
         async with running(f"postgresql+asyncpg://nobody@127.0.0.1:{port}/nothing", [recorder.handler()]):
             await asked.wait()
+
+
+async def test_the_end_comes_while_a_connection_is_made(
+    queue: Queue, recorder: Recorder, connections: asyncio.Queue[None]
+) -> None:
+    async with running(queue.url, [recorder.handler()]):
+        await connections.get()
+
+
+async def test_a_database_that_does_not_answer_in_time_is_asked_again(
+    queue: Queue,
+    session: AsyncSession,
+    recorder: Recorder,
+    connections: asyncio.Queue[None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "COMMAND_SECONDS", 0.5)
+    monkeypatch.setattr(worker, "RECONNECT_SECONDS", 0)
+    await queue.add("ana")
+    await session.execute(sa.text("LOCK jobs.queue"))
+
+    async with running(queue.url, [recorder.handler()]):
+        for _ in range(2):
+            await connections.get()
+        await session.rollback()
+        await recorder.wait()
+
+    assert recorder.greeted == ["ana"]
 
 
 # The log
