@@ -4,14 +4,14 @@ The statements are those of `pgq sql install` with the names of `mambo.jobs.queu
 with what the installed PgQueuer expects.
 
 Revision ID: b7d0e51c94fa
-Revises: 3f6c2a9d18b0
+Revises: 3f6b92d8a1c7
 Create Date: 2026-11-26 04:15:00.000000+00:00
 """
 
 from alembic import op
 
 revision = "b7d0e51c94fa"
-down_revision = "3f6c2a9d18b0"
+down_revision = "3f6b92d8a1c7"
 branch_labels = None
 depends_on = None
 
