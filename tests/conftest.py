@@ -111,7 +111,7 @@ def clock() -> TurnableClock:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
-    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=0)
+    app = create_app(settings, clock=clock, runs_jobs=False, memory_seconds=0)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
 

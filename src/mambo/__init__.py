@@ -16,6 +16,7 @@
   entitlements  what a person has paid for or been given
   game          the XP ledger, levels, streaks, the leaderboard
   images        uploads of images to R2
+  jobs          background work: a queue and schedules in PostgreSQL
   limits        rate limits
   maintenance   work in the background
   progress      completing lessons, and how far a learner is

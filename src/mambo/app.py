@@ -23,9 +23,11 @@ from mambo.courses.admin_controller import CourseAdminController
 from mambo.database.errors import DATABASE_ERRORS
 from mambo.game.admin_controller import adjust_xp
 from mambo.game.controller import GameController, get_rules
-from mambo.images.controller import PictureController
+from mambo.images.controller import ImageController
+from mambo.jobs import running
 from mambo.limits.service import RateLimiter, enforce_limit
-from mambo.maintenance.service import MaintenanceService, running
+from mambo.maintenance.jobs import handlers_of, schedules_of
+from mambo.maintenance.service import MaintenanceService
 from mambo.quizzes.controller import QuizController
 from mambo.reports.admin_controller import get_stats
 from mambo.resources import Resources
@@ -42,21 +44,19 @@ from mambo.web.principal import provide_principal, provide_visitor
 from mambo.web.request_log import RequestMiddleware, configure_logging
 
 MAX_BODY_BYTES = 1_000_000
-UPKEEP_SECONDS = 10.0
 
 
 def create_app(
     settings: Settings | None = None,
     *,
     clock: Clock = utc_now,
-    upkeep_seconds: float | None = UPKEEP_SECONDS,
+    runs_jobs: bool = True,
     memory_seconds: float = 1.0,
 ) -> Litestar:
     """Build the app; without settings it reads the environment, as `uvicorn --factory mambo.app:create_app` needs it.
 
-    `upkeep_seconds` is how often it looks for what is due in the background; None is never. `memory_seconds` is how
-    long it remembers who is behind a session and takes the catalogue for unchanged; answers that are shared it keeps
-    for sixty times as long.
+    With `runs_jobs` the process also runs background jobs. It caches principals and the catalogue for `memory_seconds`,
+    and shared results for 60 times as long.
 
     Raises:
         SettingsError: a setting is missing, malformed or unsafe.
@@ -70,10 +70,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with resources.opened():
-            if upkeep_seconds is None:
+            if not runs_jobs:
                 yield
                 return
-            with running(maintenance_of(resources), every=upkeep_seconds):
+            maintenance = maintenance_of(resources)
+            async with running(settings.database_url, handlers_of(maintenance), schedules_of(maintenance)):
                 yield
 
     app = Litestar(
@@ -93,7 +94,7 @@ def create_app(
             adjust_xp,
             CourseAdminController,
             get_stats,
-            PictureController,
+            ImageController,
             VideoController,
             receive_event,
             SubmissionController,

@@ -1,4 +1,4 @@
-"""Handing mail over: to a real SMTP server on loopback, with and without TLS, and into a folder."""
+"""Sending e-mail: to a real SMTP server on loopback, with and without TLS, and to a folder."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ import trustme
 from litestar import Litestar
 
 from conftest import START, TurnableClock
-from mambo.adapters.mail import AT_ONCE, MOST_WAITING, FileMailer, Mail, SmtpMailer, as_address
+from mambo.adapters.mail import MAX_CONNECTIONS, MAX_WAITING, FileMailer, Mail, SmtpMailer, parse_address
 from mambo.errors import DependencyFailed, DependencyTimedOut, Invalid, Unavailable
 from mambo.settings.smtp import read_smtp_url
 from mambo.users.rules import normalize_email, require_email
@@ -32,7 +32,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def tls(authority: trustme.CA) -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate for localhost."""
+    """The TLS context of a server, with a certificate for localhost."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     return context
@@ -40,7 +40,7 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine trusts the authority, as with a school's own one."""
+    """Make this machine trust the authority."""
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
 
@@ -58,7 +58,7 @@ def with_login(url: str, login: tuple[str, str] = LOGIN) -> str:
 
 
 async def test_a_mail_arrives_as_text_and_as_html(mailbox: MailServer) -> None:
-    """Whole links, though lines are longer than mail likes; a date, an id, and a word to those who answer machines."""
+    """Long links are not wrapped; the headers have a date, an id, and a mark against automatic replies."""
     await mailer(mailbox.url).send(MAIL)
 
     recipients, message = mailbox.arrived.get_nowait()
@@ -75,7 +75,7 @@ async def test_a_mail_arrives_as_text_and_as_html(mailbox: MailServer) -> None:
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("at_once", [False, True], ids=["STARTTLS", "smtps"])
-async def test_it_signs_in_over_tls(tls: ssl.SSLContext, at_once: bool) -> None:
+async def test_the_client_authenticates_over_tls(tls: ssl.SSLContext, at_once: bool) -> None:
     server = MailServer(username=LOGIN[0], password=LOGIN[1])
     async with serving(server, tls=tls, at_once=at_once):
         await mailer(with_login(server.url)).send(MAIL)
@@ -85,7 +85,7 @@ async def test_it_signs_in_over_tls(tls: ssl.SSLContext, at_once: bool) -> None:
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["STARTTLS", "smtps"])
-async def test_a_certificate_that_nobody_vouches_for_is_refused(tls: ssl.SSLContext, at_once: bool) -> None:
+async def test_an_untrusted_certificate_is_refused(tls: ssl.SSLContext, at_once: bool) -> None:
     server = MailServer()
     async with serving(server, tls=tls, at_once=at_once):
         with pytest.raises(DependencyFailed, match="certificate"):
@@ -94,8 +94,8 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tls: ssl.SSLCont
     assert server.arrived.empty()
 
 
-async def test_a_password_never_goes_out_in_the_clear(mailbox: MailServer) -> None:
-    """Not even where someone on the way has struck STARTTLS from the server's offer."""
+async def test_a_password_is_not_sent_without_tls(mailbox: MailServer) -> None:
+    """Not even if the server does not offer STARTTLS, which an attacker could have removed."""
     server = MailServer(username=LOGIN[0], password=LOGIN[1])
     async with serving(server):
         with pytest.raises(DependencyFailed, match="STARTTLS"):
@@ -104,7 +104,7 @@ async def test_a_password_never_goes_out_in_the_clear(mailbox: MailServer) -> No
     assert server.logins == []
 
 
-async def test_a_password_goes_out_in_the_clear_where_the_url_says_so(mailbox: MailServer) -> None:
+async def test_a_password_is_sent_without_tls_if_the_url_says_so(mailbox: MailServer) -> None:
     server = MailServer(username=LOGIN[0], password=LOGIN[1])
     async with serving(server):
         await mailer(f"{with_login(server.url)}?starttls=never").send(MAIL)
@@ -113,7 +113,7 @@ async def test_a_password_goes_out_in_the_clear_where_the_url_says_so(mailbox: M
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_a_wrong_password_is_said(tls: ssl.SSLContext) -> None:
+async def test_a_wrong_password_is_reported(tls: ssl.SSLContext) -> None:
     server = MailServer(username=LOGIN[0], password=LOGIN[1])
     async with serving(server, tls=tls):
         with pytest.raises(DependencyFailed, match="user or password of SMTP_URL"):
@@ -123,23 +123,23 @@ async def test_a_wrong_password_is_said(tls: ssl.SSLContext) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("reply", "error"),
     [("550 no such ana@example.com", DependencyFailed), ("451 greylisted ana@example.com", Unavailable)],
 )
-@pytest.mark.parametrize("step", ["rcpt_answer", "data_answer"])
-async def test_a_refusal_is_told_by_its_code(
-    mailbox: MailServer, step: str, answer: str, error: type[Exception]
+@pytest.mark.parametrize("step", ["rcpt_reply", "data_reply"])
+async def test_a_refusal_contains_the_code_and_no_address(
+    mailbox: MailServer, step: str, reply: str, error: type[Exception]
 ) -> None:
-    """For good or for now; the server's words hold the address, which no log shall hold."""
-    setattr(mailbox, step, answer)
+    """The server's text contains the address, which must not be logged."""
+    setattr(mailbox, step, reply)
 
-    with pytest.raises(error, match=answer[:3]) as raised:
+    with pytest.raises(error, match=reply[:3]) as raised:
         await mailer(mailbox.url).send(MAIL)
 
     assert "ana" not in str(raised.value)
 
 
-async def test_a_server_that_hangs_is_given_up() -> None:
+async def test_a_server_that_hangs_times_out() -> None:
     async with await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0) as server:
         held: list[asyncio.StreamWriter] = []
         url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -149,10 +149,10 @@ async def test_a_server_that_hangs_is_given_up() -> None:
             writer.close()
 
 
-async def test_a_server_that_is_slow_at_each_step_is_given_up() -> None:
-    """The time is for the whole, not for each reply."""
+async def test_the_timeout_is_for_the_whole_mail() -> None:
+    """Each reply comes in time, and all of them together do not."""
 
-    async def plod(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def reply_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reply = b"220 hello"
         while not writer.is_closing():
             asyncio.get_running_loop().call_later(0.1, writer.write, reply + b"\r\n")
@@ -161,12 +161,12 @@ async def test_a_server_that_is_slow_at_each_step_is_given_up() -> None:
             reply = b"354 go on" if line == b"DATA\r\n" else b"250 fine"
         writer.close()
 
-    async with await asyncio.start_server(plod, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(reply_slowly, "127.0.0.1", 0) as server:
         with pytest.raises(DependencyTimedOut):
             await mailer(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}", seconds=0.25).send(MAIL)
 
 
-async def test_nobody_there_is_said() -> None:
+async def test_a_closed_port_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -174,20 +174,20 @@ async def test_nobody_there_is_said() -> None:
         await mailer(f"smtp://127.0.0.1:{port}").send(MAIL)
 
 
-async def test_a_few_go_at_once_and_the_others_wait() -> None:
-    server, most = MailServer(), AT_ONCE + MOST_WAITING
+async def test_connections_and_waiting_mails_are_limited() -> None:
+    server, accepted = MailServer(), MAX_CONNECTIONS + MAX_WAITING
     server.may_go_on.clear()
     async with serving(server):
         one = mailer(server.url)
-        sending = [asyncio.create_task(one.send(MAIL)) for _ in range(most + 1)]
-        for _ in range(AT_ONCE):
+        sending = [asyncio.create_task(one.send(MAIL)) for _ in range(accepted + 1)]
+        for _ in range(MAX_CONNECTIONS):
             await server.at_work.acquire()
         server.may_go_on.set()
 
         results = await asyncio.gather(*sending, return_exceptions=True)
 
     assert [str(result) for result in results if result] == ["Too many mails wait for the mail server."]
-    assert (server.arrived.qsize(), server.most_at_once) == (most, AT_ONCE)
+    assert (server.arrived.qsize(), server.most_at_once) == (accepted, MAX_CONNECTIONS)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ async def test_a_few_go_at_once_and_the_others_wait() -> None:
         "ana@",
     ],
 )
-async def test_no_mail_goes_to_an_address_that_could_mean_another(mailbox: MailServer, address: str) -> None:
+async def test_no_mail_is_sent_to_an_ambiguous_address(mailbox: MailServer, address: str) -> None:
     with pytest.raises(DependencyFailed, match="address of that form"):
         await mailer(mailbox.url).send(Mail(address, MAIL.subject, MAIL.text, MAIL.html))
 
@@ -228,8 +228,8 @@ async def test_no_mail_goes_to_an_address_that_could_mean_another(mailbox: MailS
         "ana@xn--bcher-kva.example",
     ],
 )
-def test_an_ordinary_address_registers_and_is_written_to(email: str) -> None:
-    assert as_address(require_email("email", email))
+def test_an_ordinary_address_can_register_and_receive_mail(email: str) -> None:
+    assert parse_address(require_email("email", email))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_an_ordinary_address_registers_and_is_written_to(email: str) -> None:
         "ana@example.com\r\nBcc: eve@example.com",
     ],
 )
-def test_an_address_that_no_mail_reaches_does_not_register(email: str) -> None:
+def test_an_address_that_cannot_receive_mail_cannot_register(email: str) -> None:
     with pytest.raises(Invalid, match="email cannot be used: "):
         require_email("email", email)
 
@@ -270,14 +270,14 @@ def test_an_address_that_no_mail_reaches_does_not_register(email: str) -> None:
 @pytest.mark.parametrize(
     "place", ["{}na@example.com", "a{}a@example.com", "an{}@example.com", "ana@{}xample.com", "ana@ex{}mple.com"]
 )
-def test_whatever_address_registers_is_written_to(place: str) -> None:
-    """With each character of ASCII: which letters of other scripts a domain may have, only its registry knows."""
+def test_every_address_that_can_register_can_receive_mail(place: str) -> None:
+    """With each ASCII character in each position."""
     addresses = [place.format(chr(number)) for number in range(128)]
 
     accepted = [normalize_email(address) for address in addresses if registers(address)]
 
     assert len(accepted) > 26
-    assert [as_address(address).addr_spec for address in accepted] == accepted
+    assert [parse_address(address).addr_spec for address in accepted] == accepted
 
 
 def registers(address: str) -> bool:
@@ -305,13 +305,13 @@ async def test_a_line_break_in_a_header_is_refused(mailbox: MailServer) -> None:
         await mailer(mailbox.url).send(Mail(MAIL.to, "Hello\r\nBcc: eve@example.com", MAIL.text, MAIL.html))
 
 
-# A folder
+# Files
 
 
-async def test_without_a_server_mails_are_files(
+async def test_the_file_mailer_writes_private_files(
     app: Litestar, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whole ones, for their owner alone; the log names the file, and neither the address nor what is in it."""
+    """The log contains the file's name, and neither the address nor the content."""
     caplog.set_level(logging.INFO)
     folder = tmp_path / "data" / "mail"
     files = FileMailer(folder, SENDER, TurnableClock())
@@ -331,8 +331,8 @@ async def test_without_a_server_mails_are_files(
     assert "xxxx" not in logged
 
 
-async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "mail").write_text("a file stands in the way")
+async def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "mail").write_text("not a folder")
 
     with pytest.raises(Unavailable, match="cannot be written"):
         await FileMailer(tmp_path / "mail", SENDER, TurnableClock()).send(MAIL)

@@ -1,7 +1,6 @@
-"""The picture storage against a real S3 server that checks signatures, and against servers that fail."""
+"""The image storage with a real S3 server that checks signatures, and with servers that fail."""
 
 import asyncio
-import base64
 import re
 import socket
 import subprocess
@@ -17,32 +16,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from mambo.adapters.storage import (
-    PICTURE_TYPES,
-    PresignedPut,
-    R2ImageStorage,
-    StoredObject,
-    require_picture,
-)
+from mambo.adapters.storage import PresignedPut, R2ImageStorage, StoredObject
 from mambo.devkit.storage import StorageSettings, embedded_storage
-from mambo.errors import DependencyFailed, DependencyTimedOut, Invalid, MamboError, Unavailable
+from mambo.errors import DependencyFailed, DependencyTimedOut, MamboError, Unavailable
 from mambo.web.request_log import configure_logging
+from support.media import PNG
 
-FOLDER = "avatars"
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
-PICTURES = {
-    "image/jpeg": b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00",
-    "image/png": PNG,
-    "image/webp": b"RIFF\x24\x00\x00\x00WEBPVP8 \x18\x00\x00\x00",
-    "image/gif": base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"),
-    "image/avif": b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1miaf",
-}
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 SECRET = "a-secret-that-nobody-may-see"
 
-# An S3 server that works
+# A server that works
 
 
 @pytest.fixture(scope="session")
@@ -73,10 +55,6 @@ def _logging_as_served() -> None:
     configure_logging(is_production=False)
 
 
-def folder_of(key: str) -> str:
-    return key.rpartition("/")[0]
-
-
 def open_like(settings: StorageSettings, **changes: Any) -> AbstractAsyncContextManager[R2ImageStorage]:
     options = {
         "endpoint_url": settings.endpoint_url,
@@ -90,7 +68,7 @@ def open_like(settings: StorageSettings, **changes: Any) -> AbstractAsyncContext
 
 @pytest.fixture
 def put(store: R2ImageStorage, browser: httpx.AsyncClient) -> Callable[..., Any]:
-    """Uploads as a browser does, and answers the public URL."""
+    """Return a function that uploads a file as a browser does, and returns its public URL."""
 
     async def put(key: str, content_type: str, body: bytes) -> str:
         allowed = await store.presign_put(key, content_type)
@@ -101,7 +79,7 @@ def put(store: R2ImageStorage, browser: httpx.AsyncClient) -> Callable[..., Any]
     return put
 
 
-async def test_an_upload_is_at_once_public_under_its_type(
+async def test_an_upload_is_public_at_once_with_its_content_type(
     store: R2ImageStorage, browser: httpx.AsyncClient, key: str
 ) -> None:
     allowed = await store.presign_put(key, "image/png", len(PNG))
@@ -115,7 +93,7 @@ async def test_an_upload_is_at_once_public_under_its_type(
     assert store.key_of(allowed.public_url) == key
 
 
-async def test_an_upload_is_looked_at_listed_and_deleted(
+async def test_an_upload_can_be_inspected_listed_and_deleted(
     store: R2ImageStorage, put: Callable[..., Any], key: str
 ) -> None:
     await put(key, "image/png", PNG)
@@ -130,13 +108,13 @@ async def test_an_upload_is_looked_at_listed_and_deleted(
     assert await store.inspect(key) is None
 
 
-async def test_deleting_what_is_absent_is_fine(store: R2ImageStorage, key: str) -> None:
+async def test_deleting_an_object_that_does_not_exist_does_nothing(store: R2ImageStorage, key: str) -> None:
     await store.delete(key)
 
     assert await store.inspect(key) is None
 
 
-async def test_a_large_object_is_not_read_to_be_looked_at(
+async def test_inspecting_a_large_object_reads_only_its_first_bytes(
     store: R2ImageStorage, put: Callable[..., Any], key: str
 ) -> None:
     await put(key, "image/png", PNG + bytes(3_000_000))
@@ -146,8 +124,8 @@ async def test_a_large_object_is_not_read_to_be_looked_at(
     assert seen == StoredObject(len(PNG) + 3_000_000, "image/png", PNG[:64])
 
 
-async def test_a_list_goes_on_over_pages(tmp_path: Path) -> None:
-    """S3 answers at most a thousand keys at a time."""
+async def test_a_list_has_several_pages(tmp_path: Path) -> None:
+    """S3 returns at most a thousand keys at a time."""
     folder = tmp_path / "storage" / "pictures" / "thumbnails"
     folder.mkdir(parents=True)
     names = [f"{number:04}.png" for number in range(1001)]
@@ -180,29 +158,23 @@ async def test_without_a_length_any_length_may_be_uploaded(store: R2ImageStorage
 
 
 @pytest.mark.parametrize(
-    ("key", "content_type", "options"),
+    ("key", "content_length"),
     [
-        ("", "image/png", {}),
-        ("avatars/../logo.png", "image/png", {}),
-        ("/avatars/a.png", "image/png", {}),
-        ("avatars//a.png", "image/png", {}),
-        ("avatars/a b.png", "image/png", {}),
-        ("avatars/a.png\n", "image/png", {}),
-        ("avatars/a.svg", "image/svg+xml", {}),
-        ("avatars/a.png", "image/PNG", {}),
-        ("avatars/a.png", "image/png; charset=x", {}),
-        ("avatars/a.png", "text/html", {}),
-        ("avatars/a.png", "image/png", {"content_length": 0}),
-        ("avatars/a.png", "image/png", {"content_length": -1}),
-        ("avatars/a.png", "image/png", {"expires_in": 0}),
-        ("avatars/a.png", "image/png", {"expires_in": 301}),
+        ("", None),
+        ("avatars/../logo.png", None),
+        ("/avatars/a.png", None),
+        ("avatars//a.png", None),
+        ("avatars/a b.png", None),
+        ("avatars/a.png\n", None),
+        ("avatars/a.png", 0),
+        ("avatars/a.png", -1),
     ],
 )
-async def test_nothing_else_than_a_picture_is_signed(
-    store: R2ImageStorage, key: str, content_type: str, options: dict[str, int]
+async def test_an_invalid_key_or_length_is_not_signed(
+    store: R2ImageStorage, key: str, content_length: int | None
 ) -> None:
-    with pytest.raises(ValueError, match=r"signed|out of range"):
-        await store.presign_put(key, content_type, **options)
+    with pytest.raises(ValueError, match=r"encoding|at least 1"):
+        await store.presign_put(key, "image/png", content_length)
 
 
 async def chunks() -> AsyncIterator[bytes]:
@@ -225,7 +197,7 @@ TAMPERED: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERED)
-async def test_an_upload_other_than_signed_stores_nothing(
+async def test_an_upload_that_differs_from_what_was_signed_stores_nothing(
     store: R2ImageStorage, browser: httpx.AsyncClient, key: str, tampering: str
 ) -> None:
     allowed = await store.presign_put(key, "image/png", len(PNG))
@@ -265,7 +237,7 @@ async def test_a_signature_allows_a_put_and_no_other_method(
     assert await store.inspect(key) is not None
 
 
-# Whose URL it is
+# Public URLs
 
 
 @pytest.mark.parametrize(
@@ -277,7 +249,7 @@ async def test_a_signature_allows_a_put_and_no_other_method(
         ("http://127.0.0.1:9001/pictures", "http://127.0.0.1:9001/pictures/avatars/a.png"),
     ],
 )
-async def test_a_public_url_leads_to_its_key(settings: StorageSettings, public_domain: str, url: str) -> None:
+async def test_the_key_of_a_public_url_is_returned(settings: StorageSettings, public_domain: str, url: str) -> None:
     async with open_like(settings, public_domain=public_domain) as store:
         key = store.key_of(url)
         allowed = await store.presign_put("avatars/a.png", "image/png")
@@ -294,7 +266,7 @@ FOREIGN = [
     "https://media.example.com:8443/avatars/a.png",
     "https://bücher.example/ä.png",
 ]
-ODD = [
+INVALID = [
     "https://media.example.com",
     "https://media.example.com/",
     "https://media.example.com/avatars",
@@ -330,115 +302,26 @@ ODD = [
 
 @pytest.fixture(scope="module")
 async def store_without_server() -> AsyncIterator[R2ImageStorage]:
-    """A storage under media.example.com that does not run."""
+    """A storage at https://media.example.com whose server is down."""
     async with open_at("http://127.0.0.1:1") as store:
         yield store
 
 
 @pytest.mark.parametrize("url", FOREIGN)
-async def test_a_foreign_url_passes_unseen(store_without_server: R2ImageStorage, url: str) -> None:
-    await require_picture(store_without_server, "avatar_url", url, folder=FOLDER, max_bytes=1)
-
+async def test_a_url_on_another_host_has_no_key(store_without_server: R2ImageStorage, url: str) -> None:
     assert store_without_server.key_of(url) is None
 
 
-@pytest.mark.parametrize("url", ODD)
-async def test_an_odd_url_of_the_own_host_never_counts_as_foreign(
+@pytest.mark.parametrize("url", INVALID)
+async def test_a_url_on_our_host_that_is_no_public_url_is_an_error(
     store_without_server: R2ImageStorage, url: str
 ) -> None:
-    """However a browser may read it, it does not come round the check."""
-    with pytest.raises(Invalid) as refused:
-        await require_picture(store_without_server, "avatar_url", url, folder=FOLDER, max_bytes=1)
-
-    assert [problem.field for problem in refused.value.errors] == ["avatar_url"]
+    """However a browser reads it, it is never taken for a URL on another host."""
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is not used
+        store_without_server.key_of(url)
 
 
-@pytest.mark.parametrize("url", ["https://media.example.com/avatars/../a.png", "https://example.com/a.png"])
-async def test_without_a_storage_nothing_is_looked_at(url: str) -> None:
-    await require_picture(None, "avatar_url", url, folder=FOLDER, max_bytes=1)
-
-
-# What counts as a picture
-
-
-@pytest.mark.parametrize("content_type", PICTURE_TYPES)
-async def test_a_picture_of_each_type_is_accepted_up_to_the_limit(
-    store: R2ImageStorage, put: Callable[..., Any], key: str, content_type: str
-) -> None:
-    body = PICTURES[content_type]
-    url = await put(key, content_type, body)
-
-    await require_picture(store, "avatar_url", url, folder=folder_of(key), max_bytes=len(body))
-
-
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        ("image/png", b""),
-        ("image/png", SVG),
-        ("image/png", b"<!doctype html><script>alert(1)</script>"),
-        ("image/png", b"\x89PNG"),
-        ("image/png", b" " + PNG),
-        ("image/jpeg", PNG),
-        ("image/webp", b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00"),
-        ("image/avif", b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomavc1mp41"),
-        ("image/gif", b"GIF87"),
-    ],
-)
-async def test_what_is_not_the_picture_it_says_is_refused(
-    store: R2ImageStorage, put: Callable[..., Any], key: str, content_type: str, body: bytes
-) -> None:
-    url = await put(key, content_type, body)
-
-    with pytest.raises(Invalid):
-        await require_picture(store, "avatar_url", url, folder=folder_of(key), max_bytes=1000)
-
-
-async def test_an_object_that_is_stored_as_another_type_is_refused(tmp_path: Path) -> None:
-    """Such as one that an operator put there by another way."""
-    (tmp_path / "storage" / "pictures" / FOLDER).mkdir(parents=True)
-    (tmp_path / "storage" / "pictures" / FOLDER / "a.svg").write_bytes(PNG)
-
-    with embedded_storage(tmp_path) as settings:
-        async with open_like(settings) as store:
-            with pytest.raises(Invalid):
-                await require_picture(
-                    store, "avatar_url", f"{settings.public_domain}/{FOLDER}/a.svg", folder=FOLDER, max_bytes=1000
-                )
-
-
-async def test_a_picture_that_is_absent_is_refused(store: R2ImageStorage, settings: StorageSettings, key: str) -> None:
-    with pytest.raises(Invalid) as refused:
-        await require_picture(
-            store, "avatar_url", f"{settings.public_domain}/{key}", folder=folder_of(key), max_bytes=1000
-        )
-
-    assert refused.value.detail == "avatar_url has no picture behind it: upload one first."
-
-
-async def test_a_picture_of_another_folder_is_refused(store: R2ImageStorage, put: Callable[..., Any], key: str) -> None:
-    """Someone else's avatar, or a thumbnail."""
-    url = await put(key, "image/png", PNG)
-
-    with pytest.raises(Invalid, match="uploaded for this"):
-        await require_picture(store, "avatar_url", url, folder=f"avatars/{uuid4()}", max_bytes=1000)
-
-
-async def test_where_it_must_be_our_own_a_foreign_picture_is_refused(store_without_server: R2ImageStorage) -> None:
-    with pytest.raises(Invalid, match="uploaded for this"):
-        await require_picture(
-            store_without_server, "avatar_url", "https://example.com/a.png", folder=FOLDER, max_bytes=1, is_own=True
-        )
-
-
-async def test_a_picture_over_the_limit_is_refused(store: R2ImageStorage, put: Callable[..., Any], key: str) -> None:
-    url = await put(key, "image/png", PNG)
-
-    with pytest.raises(Invalid, match="too large"):
-        await require_picture(store, "avatar_url", url, folder=folder_of(key), max_bytes=len(PNG) - 1)
-
-
-# A storage that fails
+# A server that fails
 
 
 def open_at(endpoint_url: str, *, timeout_seconds: float = 5) -> AbstractAsyncContextManager[R2ImageStorage]:
@@ -453,16 +336,16 @@ def open_at(endpoint_url: str, *, timeout_seconds: float = 5) -> AbstractAsyncCo
 
 
 @asynccontextmanager
-async def answering(answer: bytes | None) -> AsyncIterator[str]:
-    """A server that answers each request with these bytes and hangs up, or with None never answers."""
+async def server_that_sends(response: bytes | None) -> AsyncIterator[str]:
+    """A server that sends these bytes to each client and closes the connection; with None it sends nothing."""
     released = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        if answer is None:
+        if response is None:
             await released.wait()
         else:
-            writer.write(answer)
+            writer.write(response)
             await writer.drain()
         writer.close()
         await writer.wait_closed()
@@ -492,53 +375,49 @@ FAILURES: dict[str, tuple[bytes, type[MamboError]]] = {
 
 
 @pytest.mark.parametrize("way", FAILURES)
-async def test_a_failing_storage_is_told_in_our_own_words(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the error nor the log holds what the storage said, an address or a secret."""
-    answer, expected = FAILURES[way]
+async def test_a_failure_is_raised_and_logged_without_private_data(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the error nor the log contains the server's message, an address or a secret."""
+    response, expected = FAILURES[way]
 
-    async with answering(answer) as address, open_at(address) as store:
-        with pytest.raises(expected) as told:
+    async with server_that_sends(response) as address, open_at(address) as store:
+        with pytest.raises(expected) as raised:
             await store.inspect("avatars/a.png")
 
     logged: list[Any] = [record.msg for record in caplog.records if record.name == "mambo.adapters.storage"]
     assert [entry["operation"] for entry in logged] == ["inspect"]
-    assert not re.search(f"{SECRET}|127.0.0.1|avatars|Signature of", told.value.detail + str(logged))
+    assert not re.search(f"{SECRET}|127.0.0.1|avatars|Signature of", raised.value.detail + str(logged))
 
 
 async def test_a_refused_list_names_the_settings_to_check() -> None:
-    async with answering(failure("403 Forbidden", "AccessDenied")) as address, open_at(address) as store:
+    async with server_that_sends(failure("403 Forbidden", "AccessDenied")) as address, open_at(address) as store:
         with pytest.raises(DependencyFailed, match="AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_BUCKET_NAME"):
             _ = [found async for found in store.list_keys("avatars/")]
 
 
-async def test_a_storage_that_hangs_is_given_up() -> None:
-    async with answering(None) as address, open_at(address, timeout_seconds=0.2) as store:
+async def test_a_call_to_a_server_that_hangs_times_out() -> None:
+    async with server_that_sends(None) as address, open_at(address, timeout_seconds=0.2) as store:
         with pytest.raises(DependencyTimedOut):
             await store.delete("avatars/a.png")
 
 
-async def test_a_storage_that_is_off_can_be_tried_again() -> None:
+async def test_a_closed_port_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
     async with open_at(f"http://127.0.0.1:{port}") as store:
-        with pytest.raises(Unavailable) as told:
-            await require_picture(
-                store, "avatar_url", "https://media.example.com/avatars/a.png", folder=FOLDER, max_bytes=1
-            )
-
-    assert told.value.headers == {"Retry-After": "2"}
-
-
-async def test_a_wrong_secret_names_the_settings(settings: StorageSettings) -> None:
-    async with open_like(settings, secret_access_key=SECRET) as store:
-        with pytest.raises(DependencyFailed, match="AWS_SECRET_ACCESS_KEY") as told:
+        with pytest.raises(Unavailable):
             await store.inspect("avatars/a.png")
 
-    assert SECRET not in told.value.detail
+
+async def test_a_wrong_secret_names_the_settings_to_check(settings: StorageSettings) -> None:
+    async with open_like(settings, secret_access_key=SECRET) as store:
+        with pytest.raises(DependencyFailed, match="AWS_SECRET_ACCESS_KEY") as raised:
+            await store.inspect("avatars/a.png")
+
+    assert SECRET not in raised.value.detail
 
 
-async def test_signing_needs_no_storage_that_runs(store_without_server: R2ImageStorage) -> None:
+async def test_signing_makes_no_call_to_the_server(store_without_server: R2ImageStorage) -> None:
     allowed = await store_without_server.presign_put("avatars/a.png", "image/png", 100)
 
     assert allowed.upload_url.startswith("http://127.0.0.1:1/pictures/avatars/a.png?")

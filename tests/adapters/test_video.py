@@ -1,4 +1,4 @@
-"""The Mux adapter against a server that answers exactly the bytes it is told."""
+"""The Mux adapter with a server that sends exactly the bytes of a script."""
 
 import asyncio
 import base64
@@ -18,10 +18,11 @@ import circuitbreaker
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from mambo.adapters.video import Asset, DirectUpload, MuxVideo, Refusal, UploadState, UploadStatus, VideoHost, may_retry
+from mambo.adapters.mux_http import Refusal, may_retry
+from mambo.adapters.video import Asset, DirectUpload, MuxVideo, UploadState, UploadStatus, VideoHost
 from mambo.errors import DependencyFailed, DependencyTimedOut, MamboError, Unavailable
 
-Answer: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Reply: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Connect: TypeAlias = Callable[..., VideoHost]
 
 
@@ -32,10 +33,10 @@ class Request(NamedTuple):
 
 
 class ScriptedServer:
-    """Answers each request with the next answer of its script, the last one again and again, and keeps the requests."""
+    """Responds with the next response of its script, and repeats the last one; records the requests."""
 
     def __init__(self) -> None:
-        self.script: list[Answer] = []
+        self.script: list[Reply] = []
         self.requests: list[Request] = []
         self.arrived = asyncio.Semaphore(0)
         self.url = ""
@@ -50,42 +51,42 @@ class ScriptedServer:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 self.requests.append(Request(line.removesuffix(" HTTP/1.1"), headers, body))
                 self.arrived.release()
-                answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                await answer(reader, writer)
+                response = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+                await response(reader, writer)
                 if writer.is_closing():
                     return
 
-    def hang_up(self) -> None:
+    def close_connections(self) -> None:
         for writer in self._writers:
             writer.close()
 
 
-def says(status: int, body: Any = b"", **headers: str) -> Answer:
-    """A whole answer; a body that is not bytes is sent as JSON."""
+def respond(status: int, body: Any = b"", **headers: str) -> Reply:
+    """Return a complete response; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {"Content-Length": str(len(content))} if status != HTTPStatus.NO_CONTENT else {}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def response(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(f"HTTP/1.1 {status} Any\r\n{head}\r\n".encode() + (content if fields else b""))
 
-    return answer
+    return response
 
 
-def refuses(status: int, *messages: str, **headers: str) -> Answer:
-    return says(status, {"error": {"type": "any", "messages": messages}}, **headers)
+def refuse(status: int, *messages: str, **headers: str) -> Reply:
+    return respond(status, {"error": {"type": "any", "messages": messages}}, **headers)
 
 
-async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
 
 
-async def drops(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def drop(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
-async def breaks_off(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def send_half(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"data":')
     writer.close()
 
@@ -108,14 +109,14 @@ async def server() -> AsyncIterator[ScriptedServer]:
     listening = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
     scripted.url = "http://{}:{}".format(*listening.sockets[0].getsockname())
     yield scripted
-    scripted.hang_up()
+    scripted.close_connections()
     listening.close()
     await listening.wait_closed()
 
 
 @pytest.fixture
 def connect(server: ScriptedServer) -> Iterator[Connect]:
-    """Makes an adapter that does not pause between attempts."""
+    """Return a function that creates an adapter without pauses between attempts."""
     made: list[VideoHost] = []
 
     def connect(**options: Any) -> VideoHost:
@@ -148,7 +149,7 @@ class Clock:
 
 @pytest.fixture
 def breaker_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The circuitbreaker library takes no clock."""
+    """Replace the clock of the circuitbreaker library, which takes none as an argument."""
     clock = Clock()
     monkeypatch.setattr(circuitbreaker, "monotonic", clock)
     return clock
@@ -160,12 +161,12 @@ async def failure_of(call: Awaitable[Any]) -> MamboError:
     return raised.value
 
 
-# Asking and understanding
+# Requests and responses
 
 
-async def test_an_upload_is_opened_for_one_origin_and_with_our_own_id(server: ScriptedServer, connect: Connect) -> None:
-    """The body is exactly these keys; the token travels as HTTP Basic."""
-    server.script = [says(201, {"data": {"id": "upload-1", "url": "https://put.here/1", "status": "waiting"}})]
+async def test_an_upload_is_created_with_an_origin_and_our_id(server: ScriptedServer, connect: Connect) -> None:
+    """The body has exactly these keys, and the token is sent with HTTP Basic."""
+    server.script = [respond(201, {"data": {"id": "upload-1", "url": "https://put.here/1", "status": "waiting"}})]
 
     upload = await connect(playback_policy="signed").create_upload("lesson-1", "https://school.example", 900)
 
@@ -195,18 +196,18 @@ async def test_an_upload_is_opened_for_one_origin_and_with_our_own_id(server: Sc
         ({"status": "paused"}, UploadState("upload-1", UploadStatus.UNKNOWN, None, None)),
     ],
 )
-async def test_an_upload_is_read_with_whatever_status(
+async def test_an_upload_of_each_status_is_decoded(
     server: ScriptedServer, video: VideoHost, data: dict[str, Any], state: UploadState
 ) -> None:
-    server.script = [says(200, {"data": {"id": "upload-1"} | data})]
+    server.script = [respond(200, {"data": {"id": "upload-1"} | data})]
 
     assert await video.get_upload("upload-1") == state
     assert server.requests[0].line == "GET /video/v1/uploads/upload-1"
 
 
-async def test_a_ready_asset_is_read_whole(server: ScriptedServer, video: VideoHost) -> None:
-    """Mux's REST gives times as text."""
-    server.script = [says(200, {"data": ASSET})]
+async def test_a_ready_asset_is_decoded(server: ScriptedServer, video: VideoHost) -> None:
+    """The REST API returns times as strings."""
+    server.script = [respond(200, {"data": ASSET})]
 
     assert await video.get_asset("asset-1") == Asset(
         id="asset-1",
@@ -221,8 +222,8 @@ async def test_a_ready_asset_is_read_whole(server: ScriptedServer, video: VideoH
     assert server.requests[0].line == "GET /video/v1/assets/asset-1"
 
 
-async def test_the_playback_id_is_the_one_of_our_policy(server: ScriptedServer, connect: Connect) -> None:
-    server.script = [says(200, {"data": ASSET})]
+async def test_the_playback_id_is_that_of_our_policy(server: ScriptedServer, connect: Connect) -> None:
+    server.script = [respond(200, {"data": ASSET})]
 
     asset = await connect(playback_policy="signed").get_asset("asset-1")
 
@@ -230,9 +231,9 @@ async def test_the_playback_id_is_the_one_of_our_policy(server: ScriptedServer, 
     assert asset.playback_id == "closed-1"
 
 
-async def test_an_errored_asset_says_why(server: ScriptedServer, video: VideoHost) -> None:
+async def test_an_errored_asset_has_an_error(server: ScriptedServer, video: VideoHost) -> None:
     errors = {"type": "invalid_input", "messages": ["The file is not a video.", "Try another."]}
-    server.script = [says(200, {"data": {"id": "asset-1", "status": "errored", "errors": errors}})]
+    server.script = [respond(200, {"data": {"id": "asset-1", "status": "errored", "errors": errors}})]
 
     asset = await video.get_asset("asset-1")
 
@@ -245,7 +246,7 @@ async def test_an_errored_asset_says_why(server: ScriptedServer, video: VideoHos
 async def test_an_asset_is_found_by_its_upload(
     server: ScriptedServer, video: VideoHost, data: list[Any], found: str | None
 ) -> None:
-    server.script = [says(200, {"data": data})]
+    server.script = [respond(200, {"data": data})]
 
     asset = await video.find_asset("upload-1")
 
@@ -253,9 +254,9 @@ async def test_an_asset_is_found_by_its_upload(
     assert server.requests[0].line == "GET /video/v1/assets?upload_id=upload-1"
 
 
-async def test_all_assets_are_listed_page_by_page(server: ScriptedServer, video: VideoHost) -> None:
+async def test_all_pages_of_assets_are_listed(server: ScriptedServer, video: VideoHost) -> None:
     pages = [(["a", "b"], "next 1"), (["c"], "next 2"), ([], None)]
-    server.script = [says(200, {"data": [ASSET | {"id": i} for i in ids], "next_cursor": at}) for ids, at in pages]
+    server.script = [respond(200, {"data": [ASSET | {"id": i} for i in ids], "next_cursor": at}) for ids, at in pages]
 
     listed = [asset.id async for asset in video.list_assets()]
 
@@ -267,19 +268,19 @@ async def test_all_assets_are_listed_page_by_page(server: ScriptedServer, video:
     ]
 
 
-async def test_a_cursor_that_leads_nowhere_ends_the_list(server: ScriptedServer, video: VideoHost) -> None:
-    server.script = [says(200, {"data": [ASSET], "next_cursor": "again"})]
+async def test_a_repeated_cursor_ends_the_list(server: ScriptedServer, video: VideoHost) -> None:
+    server.script = [respond(200, {"data": [ASSET], "next_cursor": "again"})]
 
     listed = [asset.id async for asset in video.list_assets()]
 
     assert listed == ["asset-1", "asset-1"]
 
 
-@pytest.mark.parametrize("answer", [refuses(404, "not found"), refuses(400, "Failed to parse ID")])
-async def test_what_mux_does_not_know_is_none_and_counts_as_gone(
-    server: ScriptedServer, video: VideoHost, answer: Answer
+@pytest.mark.parametrize("response", [refuse(404, "not found"), refuse(400, "Failed to parse ID")])
+async def test_an_unknown_id_is_none_and_counts_as_deleted(
+    server: ScriptedServer, video: VideoHost, response: Reply
 ) -> None:
-    server.script = [answer]
+    server.script = [response]
 
     assert await video.get_upload("../gone") is None
     assert await video.get_asset("gone") is None
@@ -291,7 +292,7 @@ async def test_what_mux_does_not_know_is_none_and_counts_as_gone(
 
 
 async def test_an_asset_is_deleted(server: ScriptedServer, video: VideoHost) -> None:
-    server.script = [says(204)]
+    server.script = [respond(204)]
 
     await video.delete_asset("asset-1")
 
@@ -301,14 +302,14 @@ async def test_an_asset_is_deleted(server: ScriptedServer, video: VideoHost) -> 
 @pytest.mark.parametrize(
     ("script", "cancelled"),
     [
-        ([says(200, {"data": {"id": "upload-1", "status": "cancelled"}})], True),
-        ([refuses(403), says(200, {"data": {"id": "upload-1", "status": "asset_created"}})], False),
-        ([drops, refuses(403), says(200, {"data": {"id": "upload-1", "status": "cancelled"}})], True),
+        ([respond(200, {"data": {"id": "upload-1", "status": "cancelled"}})], True),
+        ([refuse(403), respond(200, {"data": {"id": "upload-1", "status": "asset_created"}})], False),
+        ([drop, refuse(403), respond(200, {"data": {"id": "upload-1", "status": "cancelled"}})], True),
     ],
     ids=["in time", "too late", "the first reply was lost"],
 )
-async def test_cancelling_says_whether_the_upload_is_cancelled_now(
-    server: ScriptedServer, video: VideoHost, script: list[Answer], cancelled: bool
+async def test_cancelling_returns_whether_the_upload_is_cancelled(
+    server: ScriptedServer, video: VideoHost, script: list[Reply], cancelled: bool
 ) -> None:
     server.script = list(script)
 
@@ -316,17 +317,15 @@ async def test_cancelling_says_whether_the_upload_is_cancelled_now(
     assert server.requests[0].line == "PUT /video/v1/uploads/upload-1/cancel"
 
 
-async def test_cancelling_with_bad_credentials_is_not_taken_for_too_late(
-    server: ScriptedServer, video: VideoHost
-) -> None:
-    server.script = [refuses(403)]
+async def test_cancelling_with_bad_credentials_is_an_error(server: ScriptedServer, video: VideoHost) -> None:
+    server.script = [refuse(403)]
 
     error = await failure_of(video.cancel_upload("upload-1"))
 
     assert error.problem_code == "video_credentials"
 
 
-# What goes wrong
+# Errors
 
 CREDENTIALS = "Mux refuses our credentials: check MUX_TOKEN_ID and MUX_TOKEN_SECRET."
 UNUSABLE = "Mux answered something that cannot be used. Try again in a moment."
@@ -335,9 +334,9 @@ BUSY = "Mux is busy. Try again in a moment."
 
 
 class Fault(NamedTuple):
-    """What Mux does, and what then becomes of it after how many requests."""
+    """A response of Mux, the error that it becomes, and the number of requests before."""
 
-    answer: Answer
+    response: Reply
     status: int
     code: str
     detail: str
@@ -346,43 +345,45 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "401": Fault(refuses(401), 502, "video_credentials", CREDENTIALS),
-    "403": Fault(refuses(403), 502, "video_credentials", CREDENTIALS),
-    "401 not UTF-8": Fault(says(401, b"\xff"), 502, "video_credentials", CREDENTIALS),
+    "401": Fault(refuse(401), 502, "video_credentials", CREDENTIALS),
+    "403": Fault(refuse(403), 502, "video_credentials", CREDENTIALS),
+    "401 not UTF-8": Fault(respond(401, b"\xff"), 502, "video_credentials", CREDENTIALS),
     "400": Fault(
-        refuses(400, "Free plan is limited to 10 assets."),
+        refuse(400, "Free plan is limited to 10 assets."),
         502,
         "dependency_failed",
         "Mux refuses this: Free plan is limited to 10 assets.",
     ),
     "422": Fault(
-        refuses(422, "a\x1b[31m\n\u202eb", "c" * 300),
+        refuse(422, "a\x1b[31m\n\u202eb", "c" * 300),
         502,
         "dependency_failed",
         f"Mux refuses this: a[31m b {'c' * 162}.",
     ),
-    "409 without words": Fault(says(409, b"\xff<html>"), 502, "dependency_failed", "Mux refuses this: status 409."),
-    "302": Fault(says(302, Location="/elsewhere"), 502, "dependency_failed", UNUSABLE),
-    "429": Fault(refuses(429), 503, "video_busy", BUSY, 3, "2"),
-    "429 for long": Fault(refuses(429, Retry_After="60"), 503, "video_busy", BUSY, 1, "60"),
-    "429 for ever": Fault(refuses(429, Retry_After="9" * 5000), 503, "video_busy", BUSY, 3, "2"),
-    "429 for nonsense": Fault(refuses(429, Retry_After="soon"), 503, "video_busy", BUSY, 3, "2"),
-    "503 for long": Fault(refuses(503, Retry_After="60"), 503, "video_busy", BUSY, 1, "60"),
-    "500": Fault(says(500, b"<html>\xff"), 502, "dependency_failed", UNUSABLE, 3),
-    "503": Fault(refuses(503), 502, "dependency_failed", UNUSABLE, 3),
-    "a dropped connection": Fault(drops, 503, "video_unavailable", UNREACHABLE, 3, "2"),
-    "half an answer": Fault(breaks_off, 503, "video_unavailable", UNREACHABLE, 3, "2"),
-    "HTML": Fault(says(201, b"<html></html>"), 502, "dependency_failed", UNUSABLE),
-    "nothing": Fault(says(204), 502, "dependency_failed", UNUSABLE),
-    "null": Fault(says(201, {"data": None}), 502, "dependency_failed", UNUSABLE),
-    "no url": Fault(says(201, {"data": {"id": "upload-1"}}), 502, "dependency_failed", UNUSABLE),
+    "409 without a message": Fault(
+        respond(409, b"\xff<html>"), 502, "dependency_failed", "Mux refuses this: status 409."
+    ),
+    "302": Fault(respond(302, Location="/elsewhere"), 502, "dependency_failed", UNUSABLE),
+    "429": Fault(refuse(429), 503, "video_busy", BUSY, 3, "2"),
+    "429 for a minute": Fault(refuse(429, Retry_After="60"), 503, "video_busy", BUSY, 1, "60"),
+    "429 for a huge time": Fault(refuse(429, Retry_After="9" * 5000), 503, "video_busy", BUSY, 3, "2"),
+    "429 with an invalid Retry-After": Fault(refuse(429, Retry_After="soon"), 503, "video_busy", BUSY, 3, "2"),
+    "503 for a minute": Fault(refuse(503, Retry_After="60"), 503, "video_busy", BUSY, 1, "60"),
+    "500": Fault(respond(500, b"<html>\xff"), 502, "dependency_failed", UNUSABLE, 3),
+    "503": Fault(refuse(503), 502, "dependency_failed", UNUSABLE, 3),
+    "a dropped connection": Fault(drop, 503, "video_unavailable", UNREACHABLE, 3, "2"),
+    "half a response": Fault(send_half, 503, "video_unavailable", UNREACHABLE, 3, "2"),
+    "HTML": Fault(respond(201, b"<html></html>"), 502, "dependency_failed", UNUSABLE),
+    "nothing": Fault(respond(204), 502, "dependency_failed", UNUSABLE),
+    "null": Fault(respond(201, {"data": None}), 502, "dependency_failed", UNUSABLE),
+    "no url": Fault(respond(201, {"data": {"id": "upload-1"}}), 502, "dependency_failed", UNUSABLE),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-async def test_a_fault_is_told_in_one_sentence(server: ScriptedServer, video: VideoHost, fault: Fault) -> None:
-    """What may pass is tried three times; creating too, as an upload without bytes leaves nothing behind."""
-    server.script = [fault.answer]
+async def test_each_fault_becomes_one_error(server: ScriptedServer, video: VideoHost, fault: Fault) -> None:
+    """A temporary fault is tried three times, also when an upload is created: one without a file leaves nothing."""
+    server.script = [fault.response]
 
     error = await failure_of(video.create_upload("lesson-1", "https://school.example", 900))
 
@@ -402,11 +403,11 @@ async def test_a_refused_connection_is_unavailable(connect: Connect) -> None:
 
 
 async def test_a_failed_tls_handshake_is_unavailable(connect: Connect) -> None:
-    async def speak_plainly(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond_without_tls(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    async with await asyncio.start_server(speak_plainly, "127.0.0.1", 0) as plain:
+    async with await asyncio.start_server(respond_without_tls, "127.0.0.1", 0) as plain:
         port = plain.sockets[0].getsockname()[1]
 
         error = await failure_of(connect(api_url=f"https://127.0.0.1:{port}").get_asset("asset-1"))
@@ -414,7 +415,7 @@ async def test_a_failed_tls_handshake_is_unavailable(connect: Connect) -> None:
     assert (type(error), error.problem_code) == (Unavailable, "video_unavailable")
 
 
-async def test_a_token_that_cannot_be_sent_is_a_credentials_problem(connect: Connect) -> None:
+async def test_a_token_that_cannot_be_encoded_is_a_credentials_error(connect: Connect) -> None:
     error = await failure_of(connect(token_secret="пароль").get_asset("asset-1"))
 
     assert error.problem_code == "video_credentials"
@@ -430,10 +431,10 @@ BODIES: list[Any] = [
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 302, 400, 404, 418, 500])
-async def test_no_answer_raises_anything_else(server: ScriptedServer, connect: Connect, status: int) -> None:
-    """Each call either understands what Mux says or raises one of our errors, with a sentence."""
+async def test_no_response_raises_another_error(server: ScriptedServer, connect: Connect, status: int) -> None:
+    """Each call either decodes the response or raises one of our errors, with a sentence."""
     for body in BODIES:
-        server.script = [says(status, body)]
+        server.script = [respond(status, body)]
         video = connect()
         calls: list[Callable[[], Awaitable[Any]]] = [
             partial(video.create_upload, "lesson-1", "https://school.example", 900),
@@ -449,11 +450,11 @@ async def test_no_answer_raises_anything_else(server: ScriptedServer, connect: C
                 assert error.detail.endswith("."), body  # noqa: PT017 -- most of them need not raise
 
 
-# Trying again
+# Retries
 
 
-async def test_a_passing_fault_is_not_noticed(server: ScriptedServer, video: VideoHost) -> None:
-    server.script = [refuses(500), drops, says(200, {"data": ASSET})]
+async def test_a_temporary_fault_is_retried(server: ScriptedServer, video: VideoHost) -> None:
+    server.script = [refuse(500), drop, respond(200, {"data": ASSET})]
 
     asset = await video.get_asset("asset-1")
 
@@ -461,8 +462,8 @@ async def test_a_passing_fault_is_not_noticed(server: ScriptedServer, video: Vid
     assert len(server.requests) == 3
 
 
-async def test_mux_is_asked_again_when_it_says_so(server: ScriptedServer, video: VideoHost) -> None:
-    server.script = [refuses(429, Retry_After="0"), says(200, {"data": ASSET})]
+async def test_a_retry_waits_as_long_as_mux_says(server: ScriptedServer, video: VideoHost) -> None:
+    server.script = [refuse(429, Retry_After="0"), respond(200, {"data": ASSET})]
 
     asset = await video.get_asset("asset-1")
 
@@ -471,7 +472,7 @@ async def test_mux_is_asked_again_when_it_says_so(server: ScriptedServer, video:
 
 
 @pytest.mark.parametrize(
-    ("error", "seconds_left", "answer"),
+    ("error", "seconds_left", "expected"),
     [
         (Refusal(429, b"", "3"), 5.0, 3.0),
         (Refusal(503, b"", "3"), 5.0, 3.0),
@@ -486,20 +487,18 @@ async def test_mux_is_asked_again_when_it_says_so(server: ScriptedServer, video:
         (TimeoutError(), 5.0, False),
     ],
 )
-async def test_a_retry_fits_in_the_deadline(error: Exception, seconds_left: float, answer: bool | float) -> None:
+async def test_a_retry_must_fit_in_the_deadline(error: Exception, seconds_left: float, expected: bool | float) -> None:
     decision = may_retry(error, seconds_left)
 
-    assert (type(decision), decision) == (type(answer), answer)
+    assert (type(decision), decision) == (type(expected), expected)
 
 
-# When Mux hangs
+# A server that hangs
 
 
-async def test_a_hanging_mux_holds_nobody_and_takes_eight_threads_at_most(
-    server: ScriptedServer, connect: Connect
-) -> None:
-    """The server shares the event loop with the callers, so that its requests arrive only while the loop is free."""
-    server.script = [hangs]
+async def test_a_hanging_mux_blocks_no_caller_and_uses_eight_threads(server: ScriptedServer, connect: Connect) -> None:
+    """The server runs in the same event loop, so requests arrive only while the loop is not blocked."""
+    server.script = [hang]
     video = connect(deadline_seconds=0.3)
     before = set(threading.enumerate())
 
@@ -511,37 +510,37 @@ async def test_a_hanging_mux_holds_nobody_and_takes_eight_threads_at_most(
 
 
 @pytest.mark.parametrize("where", ["in the body", "between chunks"])
-async def test_a_dripping_answer_is_hung_up_on(server: ScriptedServer, connect: Connect, where: str) -> None:
-    """Not only the caller is free after the deadline, the thread is too."""
-    hung_up = asyncio.Event()
-    head, drop = {
+async def test_a_slow_response_is_aborted_at_the_deadline(server: ScriptedServer, connect: Connect, where: str) -> None:
+    """After the deadline the thread is free too."""
+    is_closed = asyncio.Event()
+    head, piece = {
         "in the body": (b"Content-Length: 900000", b" "),
         "between chunks": (b"Transfer-Encoding: chunked", b"1\r\n \r\n"),
     }[where]
 
-    async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
         while not reader.at_eof():
-            writer.write(drop)
+            writer.write(piece)
             with suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(1), 0.02)
-        hung_up.set()
+        is_closed.set()
 
-    server.script = [drips]
+    server.script = [send_slowly]
 
     error = await failure_of(connect(deadline_seconds=0.2).get_asset("asset-1"))
 
     assert type(error) is DependencyTimedOut
     async with asyncio.timeout(10):
-        await hung_up.wait()
+        await is_closed.wait()
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
-async def test_a_huge_answer_is_not_read_to_its_end(server: ScriptedServer, video: VideoHost, status: int) -> None:
+async def test_a_huge_response_is_not_read_completely(server: ScriptedServer, video: VideoHost, status: int) -> None:
     sent = 0
-    hung_up = asyncio.Event()
+    is_closed = asyncio.Event()
 
-    async def floods(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_much(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
         writer.write(f"HTTP/1.1 {status} Any\r\nContent-Length: 50000000\r\n\r\n".encode())
         try:
@@ -550,19 +549,19 @@ async def test_a_huge_answer_is_not_read_to_its_end(server: ScriptedServer, vide
                 await writer.drain()
                 sent += 100_000
         finally:
-            hung_up.set()
+            is_closed.set()
 
-    server.script = [floods]
+    server.script = [send_much]
 
     error = await failure_of(video.get_asset("asset-1"))
-    await hung_up.wait()
+    await is_closed.wait()
 
     assert error.detail == UNUSABLE
     assert len(server.requests) == 1
     assert sent < 50_000_000
 
 
-# When Mux is down
+# The circuit breaker
 
 
 async def fail(video: VideoHost, times: int) -> None:
@@ -570,8 +569,8 @@ async def fail(video: VideoHost, times: int) -> None:
         await failure_of(video.get_asset("asset-1"))
 
 
-@pytest.mark.parametrize("fault", [refuses(500), drops, hangs], ids=["500", "dropped", "hanging"])
-async def test_after_five_failures_mux_is_left_alone(server: ScriptedServer, connect: Connect, fault: Answer) -> None:
+@pytest.mark.parametrize("fault", [refuse(500), drop, hang], ids=["500", "dropped", "hanging"])
+async def test_after_five_failures_calls_are_refused(server: ScriptedServer, connect: Connect, fault: Reply) -> None:
     server.script = [fault]
     video = connect(deadline_seconds=0.1)
     await fail(video, 5)
@@ -584,48 +583,50 @@ async def test_after_five_failures_mux_is_left_alone(server: ScriptedServer, con
     assert server.requests == []
 
 
-@pytest.mark.parametrize("answer", [refuses(401), refuses(404), refuses(429), refuses(400, "no"), says(200, b"<html>")])
-async def test_what_mux_does_not_like_is_no_outage(server: ScriptedServer, connect: Connect, answer: Answer) -> None:
-    server.script = [answer]
+@pytest.mark.parametrize(
+    "response", [refuse(401), refuse(404), refuse(429), refuse(400, "no"), respond(200, b"<html>")]
+)
+async def test_a_refused_request_is_no_outage(server: ScriptedServer, connect: Connect, response: Reply) -> None:
+    server.script = [response]
     video = connect(deadline_seconds=0.4)
     for _ in range(6):
         with suppress(MamboError):
             await video.get_asset("asset-1")
-    server.script = [says(200, {"data": ASSET})]
+    server.script = [respond(200, {"data": ASSET})]
 
     assert await video.get_asset("asset-1")
 
 
-async def test_after_the_recovery_time_one_caller_tries_for_all(
+async def test_after_the_recovery_time_one_call_is_tried(
     server: ScriptedServer, video: VideoHost, breaker_clock: Clock
 ) -> None:
-    """While it waits for the answer the others are refused; its success lets everyone in."""
+    """While it waits for the response other calls are refused; its success closes the circuit."""
     release = asyncio.Event()
 
-    async def answers_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await release.wait()
-        await says(200, {"data": ASSET})(reader, writer)
+        await respond(200, {"data": ASSET})(reader, writer)
 
-    server.script = [drops]
+    server.script = [drop]
     await fail(video, 5)
-    server.script = [answers_later]
+    server.script = [respond_later]
     server.arrived = asyncio.Semaphore(0)
     breaker_clock.now += 31
 
     first = asyncio.create_task(video.get_asset("asset-1"))
     await server.arrived.acquire()
-    meanwhile = await failure_of(video.get_asset("asset-1"))
+    refused = await failure_of(video.get_asset("asset-1"))
     release.set()
 
-    assert meanwhile.problem_code == "video_unavailable"
+    assert refused.problem_code == "video_unavailable"
     assert await first
     assert await video.get_asset("asset-1")
 
 
-async def test_a_failed_try_closes_the_door_again(
+async def test_a_failed_trial_opens_the_circuit_again(
     server: ScriptedServer, video: VideoHost, breaker_clock: Clock
 ) -> None:
-    server.script = [drops]
+    server.script = [drop]
     await fail(video, 5)
     breaker_clock.now += 31
     await fail(video, 1)
@@ -636,23 +637,23 @@ async def test_a_failed_try_closes_the_door_again(
     assert server.requests == []
 
 
-async def test_a_cancelled_call_says_nothing_about_mux(
+async def test_a_cancelled_call_is_neither_success_nor_failure(
     server: ScriptedServer, connect: Connect, breaker_clock: Clock
 ) -> None:
-    """After four failures it is neither the fifth nor the end of the row; as the one that tries, it makes way."""
+    """After four failures it is neither the fifth nor a success, and as the trial call it permits another one."""
     video = connect()
-    server.script = [drops]
+    server.script = [drop]
     await fail(video, 4)
 
     async def cancel_one() -> None:
-        server.script = [hangs]
+        server.script = [hang]
         server.arrived = asyncio.Semaphore(0)
         task = asyncio.create_task(video.get_asset("asset-1"))
         await server.arrived.acquire()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        server.script = [drops]
+        server.script = [drop]
         server.requests.clear()
 
     await cancel_one()
@@ -666,7 +667,7 @@ async def test_a_cancelled_call_says_nothing_about_mux(
     assert len(server.requests) == 3
 
 
-# Start and end
+# Import and shutdown
 
 
 def test_importing_the_adapter_does_not_import_the_sdk() -> None:
@@ -678,7 +679,7 @@ def test_importing_the_adapter_does_not_import_the_sdk() -> None:
 
 
 async def test_closing_does_not_wait_for_a_hanging_mux(server: ScriptedServer, connect: Connect) -> None:
-    server.script = [hangs]
+    server.script = [hang]
     video = connect(deadline_seconds=60)
     call = asyncio.create_task(video.get_asset("asset-1"))
     await server.arrived.acquire()
@@ -686,5 +687,5 @@ async def test_closing_does_not_wait_for_a_hanging_mux(server: ScriptedServer, c
     video.close()
 
     assert not call.done()
-    server.hang_up()
+    server.close_connections()
     assert (await failure_of(call)).problem_code == "video_unavailable"

@@ -22,7 +22,7 @@ from mambo.settings import Settings
 @pytest.fixture
 async def caching_app(settings: Settings, clock: TurnableClock, school: School) -> AsyncIterator[Litestar]:
     """Return a worker that caches principals for an hour: it sees a change earlier only if it is notified."""
-    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=3600)
+    app = create_app(settings, clock=clock, runs_jobs=False, memory_seconds=3600)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
 
@@ -116,7 +116,7 @@ async def test_another_worker_notices_a_logout_when_its_cache_expires(
 ) -> None:
     """Without Redis no worker is notified; the cache expires after a second."""
     ana = await school.person()
-    other = create_app(settings, clock=clock, upkeep_seconds=None)
+    other = create_app(settings, clock=clock, runs_jobs=False)
     async with LifespanManager(other):  # type: ignore[arg-type]
         elsewhere = calling(other, ana)
         before = (await elsewhere.get("/api/users/me")).status_code
@@ -136,7 +136,7 @@ async def test_a_new_secret_key_ends_no_session_while_the_previous_key_is_kept(
     ana = await school.person()
     previous = settings.secret_key if is_kept else None
     replaced = replace(settings, secret_key="another key, as long as it has to be", secret_key_previous=previous)
-    app = create_app(replaced, clock=clock, upkeep_seconds=None)
+    app = create_app(replaced, clock=clock, runs_jobs=False)
     async with LifespanManager(app):  # type: ignore[arg-type]
         response = await calling(app, ana).get("/api/users/me")
 

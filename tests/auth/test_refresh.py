@@ -204,10 +204,10 @@ async def test_expired_sessions_are_deleted_with_their_tokens(
 ) -> None:
     maintenance = maintenance_of(app.state.resources)
     clock.turn(timedelta(days=90))
-    before = await maintenance.forget_sessions()
+    before = await maintenance.remove_old_sessions()
     clock.turn(timedelta(seconds=1))
 
-    after = await maintenance.forget_sessions()
+    after = await maintenance.remove_old_sessions()
 
     assert (before, after) == (0, 1)
     assert await school.scalar(sa.select(sa.func.count()).select_from(RefreshToken)) == 0

@@ -37,7 +37,7 @@ A_WHILE = sa.select(sa.func.pg_sleep(0.2))  # in which whoever could answer with
 @pytest.fixture
 async def remembering(settings: Settings, clock: TurnableClock, school: School) -> AsyncIterator[Litestar]:
     """A worker that remembers for an hour: whatever it sees sooner, it was told by the database."""
-    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=3600)
+    app = create_app(settings, clock=clock, runs_jobs=False, memory_seconds=3600)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
 

@@ -26,7 +26,7 @@ async def workers(
     del school
     shared = replace(settings, redis_url=redis.url)
     async with AsyncExitStack() as stack:
-        apps = [create_app(shared, clock=clock, upkeep_seconds=None, memory_seconds=3600) for _ in range(2)]
+        apps = [create_app(shared, clock=clock, runs_jobs=False, memory_seconds=3600) for _ in range(2)]
         for app in apps:
             await stack.enter_async_context(LifespanManager(app))  # type: ignore[arg-type]
         yield apps[0], apps[1]

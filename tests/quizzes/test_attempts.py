@@ -268,7 +268,7 @@ async def unlimited(settings: Settings, clock: TurnableClock, school: School) ->
     """An app without a limit on attempts."""
     del school
     limits = settings.limits | {"LIMIT_QUIZ": Rate(100_000, 3600)}
-    app = create_app(replace(settings, limits=limits), clock=clock, upkeep_seconds=None)
+    app = create_app(replace(settings, limits=limits), clock=clock, runs_jobs=False)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
 

@@ -46,7 +46,7 @@ async def test_recent_activity_is_cached_and_totals_are_not(
     """In a worker with a cache: a new account is counted at once, a completion later."""
     lessons = await school.lessons_of(await school.world(lessons=2))
     admin, learner = await school.admin(), await school.person()
-    app = create_app(settings, clock=clock, upkeep_seconds=None, memory_seconds=3600)
+    app = create_app(settings, clock=clock, runs_jobs=False, memory_seconds=3600)
     async with LifespanManager(app):  # type: ignore[arg-type]
         stats = []
         for lesson in lessons:

@@ -11,19 +11,17 @@ from litestar import Litestar
 
 from conftest import START, TurnableClock, counted
 from factories import Caller, School
-from images.test_images import upkeep as upkeep
-from maintenance.test_maintenance import at_mux
 from mambo.courses.models import Lesson
 from mambo.deletions.models import DeletionKind
 from mambo.devkit.mux import ANALYSED, MuxEmulator
 from mambo.devkit.mux_webhooks import Faults, RestFault
 from mambo.maintenance.service import MaintenanceService
 from mambo.submissions.models import Submission
-from mambo.videos.models import VideoStatus, VideoUpload, WebhookEvent
-from support.media import ORIGIN
+from mambo.videos.models import VideoUpload, WebhookEvent
+from mambo.videos.rules import VideoStatus
+from support.media import ORIGIN, pending_deletions, run_deletions
 from support.submissions import add_battle, count, create_submission, get_own, grade, submit
-from videos.test_uploads import put_file, rows, settle
-from videos.test_webhook import pending
+from support.videos import call_mux, get_uploads, put_file, settle
 
 
 async def start_upload(learner: Caller, lesson: Lesson) -> dict[str, Any]:
@@ -98,7 +96,7 @@ async def test_mux_gets_our_id_and_the_origin_and_no_personal_data(school: Schoo
     battle = await add_battle(school)
     await start_upload(await school.person(), battle)
 
-    [row] = await rows(school)
+    [row] = await get_uploads(school)
     assert mux.requests[0].body == {
         "cors_origin": ORIGIN,
         "timeout": 3600,
@@ -118,7 +116,7 @@ async def test_uploads_of_learners_do_not_change_the_state_of_the_lessons_video(
     await admin.post("/api/mux/upload-url", {"lesson_id": str(battle.id)})
 
     assert state["status"] == "waiting"
-    assert await pending(school) == {(DeletionKind.UPLOAD, admins["upload_id"])}
+    assert await pending_deletions(school) == {(DeletionKind.UPLOAD, admins["upload_id"])}
 
 
 # One at a time, and only their own
@@ -133,8 +131,8 @@ async def test_a_new_upload_replaces_the_unfinished_one(school: School, mux: Mux
 
     second = await start_upload(ana, battle)
 
-    assert {row.mux_upload_id for row in await rows(school)} == kept | {second["upload_id"]}
-    assert await pending(school) == {(DeletionKind.UPLOAD, first["upload_id"])}
+    assert {row.mux_upload_id for row in await get_uploads(school)} == kept | {second["upload_id"]}
+    assert await pending_deletions(school) == {(DeletionKind.UPLOAD, first["upload_id"])}
 
 
 async def test_of_concurrently_started_uploads_one_is_kept(school: School, mux: MuxEmulator) -> None:
@@ -143,9 +141,9 @@ async def test_of_concurrently_started_uploads_one_is_kept(school: School, mux: 
 
     started = await asyncio.gather(*(start_upload(learner, battle) for _ in range(8)))
 
-    [kept] = await rows(school)
+    [kept] = await get_uploads(school)
     others = {one["upload_id"] for one in started} - {kept.mux_upload_id}
-    assert await pending(school) == {(DeletionKind.UPLOAD, upload_id) for upload_id in others}
+    assert await pending_deletions(school) == {(DeletionKind.UPLOAD, upload_id) for upload_id in others}
 
 
 @pytest.mark.parametrize("status", ["pending", "approved"])
@@ -173,7 +171,7 @@ async def test_an_upload_that_mux_refuses_does_not_replace_the_unfinished_one(sc
     refused = await learner.post("/api/submissions/upload-url", {"lesson_id": str(battle.id)})
 
     assert refused.status_code == 502
-    assert [row.mux_upload_id for row in await rows(school)] == [before["upload_id"]]
+    assert [row.mux_upload_id for row in await get_uploads(school)] == [before["upload_id"]]
 
 
 async def test_an_upload_of_another_learner_or_for_another_battle_is_not_found(
@@ -243,7 +241,7 @@ async def test_starting_an_upload_holds_no_connection_while_mux_is_called(
     mux.faults = Faults(rest=RestFault(kind="slow", count=None, seconds=0.5))
     starting = [asyncio.create_task(start_upload(learner, battle)) for learner in learners]
     while len(mux.requests) < len(learners):
-        await rows(school)
+        await get_uploads(school)
 
     held = app.state.resources.engine.sync_engine.pool.checkedout()
 
@@ -255,7 +253,7 @@ async def test_starting_an_upload_holds_no_connection_while_mux_is_called(
 
 
 async def test_a_video_of_more_than_ten_minutes_is_refused_and_deleted(
-    school: School, mux: MuxEmulator, upkeep: MaintenanceService, monkeypatch: pytest.MonkeyPatch
+    school: School, mux: MuxEmulator, maintenance: MaintenanceService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     battle = await add_battle(school)
     learner = await school.person()
@@ -264,17 +262,17 @@ async def test_a_video_of_more_than_ten_minutes_is_refused_and_deleted(
     asset_id = await school.scalar(sa.select(VideoUpload.asset_id))
 
     response = await submit(learner, battle.id, upload_id=upload_id)
-    noted = await pending(school)
-    await upkeep.delete_due()
+    noted = await pending_deletions(school)
+    await run_deletions(school, maintenance)
     await settle(mux)
     again = await submit(learner, battle.id, upload_id=upload_id)
 
     assert (response.status_code, response.json()["code"]) == (409, "video_failed")
     assert "longer than 10 minutes" in response.json()["detail"]
     assert noted == {(DeletionKind.ASSET, asset_id)}
-    assert await at_mux(mux, f"/assets/{asset_id}") is None
+    assert await call_mux(mux, f"/assets/{asset_id}") is None
     assert again.json()["detail"] == response.json()["detail"]
-    assert await pending(school) == set()
+    assert await pending_deletions(school) == set()
 
 
 async def test_a_video_of_ten_minutes_is_accepted_and_a_longer_one_for_a_lesson(
@@ -310,7 +308,7 @@ async def test_a_submission_whose_video_failed_is_replaced_by_the_next(school: S
     assert (failed["id"], failed["video_status"]) == (first, "error")
     assert "The input is not a video." in failed["video_message"]
     assert [one["id"] for one in await get_own(learner)] == [second]
-    assert await pending(school) == {(DeletionKind.UPLOAD, started["upload_id"])}
+    assert await pending_deletions(school) == {(DeletionKind.UPLOAD, started["upload_id"])}
 
 
 async def test_concurrent_replacing_and_grading_of_a_submission_do_not_deadlock(
@@ -362,7 +360,7 @@ async def test_a_failed_upload_cannot_be_submitted(school: School, mux: MuxEmula
 
 
 async def test_an_upload_that_is_not_submitted_is_deleted_a_day_after_its_address_expires(
-    school: School, mux: MuxEmulator, upkeep: MaintenanceService, clock: TurnableClock
+    school: School, mux: MuxEmulator, maintenance: MaintenanceService, clock: TurnableClock
 ) -> None:
     """Here and at Mux, also one without a file; a submitted one stays."""
     battle = await add_battle(school)
@@ -372,20 +370,20 @@ async def test_an_upload_that_is_not_submitted_is_deleted_a_day_after_its_addres
     await start_upload(ben, battle)
     await create_submission(eva, battle, upload_id=await create_upload(eva, battle, mux))
     clock.turn(timedelta(hours=25) - timedelta(seconds=1))
-    early = await upkeep.delete_due()
+    early = await run_deletions(school, maintenance)
     clock.turn(timedelta(seconds=1))
 
-    late = await upkeep.delete_due()
+    late = await run_deletions(school, maintenance)
 
-    assert (early.total, late.done, late.failed) == (0, 2, [])
-    assert [row.created_by for row in await rows(school)] == [eva.user_id]
-    assert await at_mux(mux, f"/assets/{asset_id}") is None
+    assert (early.done, late.done, late.failures) == (0, 2, [])
+    assert [row.created_by for row in await get_uploads(school)] == [eva.user_id]
+    assert await call_mux(mux, f"/assets/{asset_id}") is None
     assert (await get_own(eva))[0]["video_status"] == "ready"
-    assert await pending(school) == set()
+    assert await pending_deletions(school) == set()
 
 
 async def test_an_upload_that_is_submitted_while_it_expires_is_kept_or_not_found(
-    school: School, mux: MuxEmulator, upkeep: MaintenanceService
+    school: School, mux: MuxEmulator, maintenance: MaintenanceService
 ) -> None:
     """No submission is left without its upload."""
     learner = await school.person()
@@ -396,7 +394,9 @@ async def test_an_upload_that_is_submitted_while_it_expires_is_kept_or_not_found
             is_this = VideoUpload.mux_upload_id == upload_id
             await session.execute(sa.update(VideoUpload).where(is_this).values(unused_until=START))
 
-        reply, _ = await asyncio.gather(submit(learner, battle.id, upload_id=upload_id), upkeep.delete_due())
+        reply, _ = await asyncio.gather(
+            submit(learner, battle.id, upload_id=upload_id), run_deletions(school, maintenance)
+        )
 
         kept = await school.scalar(sa.select(VideoUpload.id).where(VideoUpload.mux_upload_id == upload_id))
         assert (reply.status_code, kept is not None) in {(201, True), (404, False)}
@@ -404,7 +404,7 @@ async def test_an_upload_that_is_submitted_while_it_expires_is_kept_or_not_found
 
 @pytest.mark.parametrize("what", ["lesson", "world", "users"])
 async def test_a_video_is_deleted_at_mux_with_its_lesson_course_or_learner(
-    school: School, mux: MuxEmulator, upkeep: MaintenanceService, what: str
+    school: School, mux: MuxEmulator, maintenance: MaintenanceService, what: str
 ) -> None:
     battle = await add_battle(school)
     learner = await school.person()
@@ -414,12 +414,12 @@ async def test_a_video_is_deleted_at_mux_with_its_lesson_course_or_learner(
 
     async with school.sessions.begin() as session:
         await session.execute(sa.text(f"DELETE FROM {what} WHERE id = :key"), {"key": key})  # noqa: S608
-    noted = await pending(school)
-    await upkeep.delete_due()
+    noted = await pending_deletions(school)
+    await run_deletions(school, maintenance)
 
     assert noted == {(DeletionKind.ASSET, asset_id)}
-    assert await at_mux(mux, f"/assets/{asset_id}") is None
-    assert (await count(school, Submission), await rows(school)) == (0, [])
+    assert await call_mux(mux, f"/assets/{asset_id}") is None
+    assert (await count(school, Submission), await get_uploads(school)) == (0, [])
 
 
 async def test_a_submitted_upload_cannot_be_deleted(school: School, mux: MuxEmulator) -> None:
@@ -436,16 +436,18 @@ async def delete_uploads(school: School) -> None:
         await session.execute(sa.delete(VideoUpload))
 
 
-async def test_videos_of_learners_are_no_orphans(school: School, mux: MuxEmulator, upkeep: MaintenanceService) -> None:
+async def test_videos_of_learners_are_no_orphans(
+    school: School, mux: MuxEmulator, maintenance: MaintenanceService
+) -> None:
     """Neither submitted ones nor others."""
     battle = await add_battle(school)
     ana, ben = await school.person(), await school.person()
     await create_upload(ana, battle, mux)
     await create_submission(ben, battle, upload_id=await create_upload(ben, battle, mux))
 
-    orphans, missing = await upkeep.compare_assets()
+    orphans, missing = await maintenance.compare_assets()
 
-    assert {row.asset_id for row in await rows(school)}.isdisjoint(orphans)
+    assert {row.asset_id for row in await get_uploads(school)}.isdisjoint(orphans)
     assert missing == []
 
 

@@ -24,13 +24,13 @@ LINK = re.compile(r"^https://app\.mambo\.example/([a-z-]+)\?token=([A-Za-z0-9_-]
 
 
 class MailServer:
-    """What an SMTP server on loopback does with the mail that comes; `answers` are its replies to RCPT and DATA."""
+    """An SMTP server on loopback, which records what it receives; `rcpt_reply` and `data_reply` are its replies."""
 
     def __init__(self, *, username: str | None = None, password: str | None = None) -> None:
         self.url = ""
         self.is_tls_from_start = False
         self.username, self.password = username, password
-        self.rcpt_answer = self.data_answer = "250 fine"
+        self.rcpt_reply = self.data_reply = "250 fine"
         self.senders: list[str] = []
         self.logins: list[tuple[str, str, bool]] = []
         self.most_at_once = self._at_once = 0
@@ -41,7 +41,7 @@ class MailServer:
 
     async def handle_RCPT(self, _: Any, __: Any, envelope: Envelope, address: str, ___: Any) -> str:  # noqa: N802
         envelope.rcpt_tos.append(address)
-        return self.rcpt_answer
+        return self.rcpt_reply
 
     async def handle_DATA(self, _: Any, __: Any, envelope: Envelope) -> str:  # noqa: N802
         self._at_once += 1
@@ -52,7 +52,7 @@ class MailServer:
         message = message_from_bytes(cast("bytes", envelope.content), policy=default)
         self.senders.append(envelope.mail_from or "")
         self.arrived.put_nowait((envelope.rcpt_tos, message))
-        return self.data_answer
+        return self.data_reply
 
     def authenticate(self, _: Any, session: Session, __: Any, ___: str, given: LoginPassword) -> AuthResult:
         login, password = given.login.decode(), given.password.decode()
@@ -60,7 +60,7 @@ class MailServer:
         return AuthResult(success=(login, password) == (self.username, self.password), handled=False)
 
     async def link_to(self, page: str, email: str) -> str:
-        """The token in the next mail to the address that leads to the page; other mail is thrown away."""
+        """Return the token of the next mail to the address with a link to the page; other mail is dropped."""
         while True:
             recipients, message = await self.arrived.get()
             found = LINK.search(text_of(message))
@@ -69,7 +69,7 @@ class MailServer:
 
 
 def text_of(message: EmailMessage, kind: str = "plain") -> str:
-    """One of the two versions of a mail."""
+    """Return the plain text or the HTML of a mail."""
     body = message.get_body((kind,))
     assert body is not None
     return str(body.get_content()).replace("\r\n", "\n")
@@ -79,7 +79,7 @@ def text_of(message: EmailMessage, kind: str = "plain") -> str:
 async def serving(
     server: MailServer, *, tls: ssl.SSLContext | None = None, at_once: bool = False
 ) -> AsyncIterator[None]:
-    """Run the server; with `tls` it offers STARTTLS, or speaks TLS at once."""
+    """Run the server; with `tls` it offers STARTTLS, or with `at_once` starts with TLS."""
 
     def connection() -> SMTP:
         return SMTP(
@@ -108,10 +108,10 @@ async def mail_server() -> AsyncIterator[MailServer]:
 
 @pytest.fixture
 def mailbox(mail_server: MailServer) -> MailServer:
-    """The app's mail server, without what came before."""
+    """The app's mail server, without earlier mail."""
     while not mail_server.arrived.empty():
         mail_server.arrived.get_nowait()
-    mail_server.rcpt_answer = mail_server.data_answer = "250 fine"
+    mail_server.rcpt_reply = mail_server.data_reply = "250 fine"
     return mail_server
 
 
@@ -127,7 +127,7 @@ def mail_settings(base_settings: Settings, mail_server: MailServer) -> Settings:
 
 @pytest.fixture(scope="session")
 async def mail_app(mail_settings: Settings, clock: TurnableClock) -> AsyncIterator[Litestar]:
-    """An app of its own: the suite's has no mail server."""
-    app = create_app(mail_settings, clock=clock, upkeep_seconds=None, memory_seconds=0)
+    """An app with a mail server, which the other app of the suite does not have."""
+    app = create_app(mail_settings, clock=clock, runs_jobs=False, memory_seconds=0)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app

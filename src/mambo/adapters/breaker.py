@@ -1,4 +1,4 @@
-"""Lets a service that is down cost nothing: after failures in a row, callers are refused at once for a while."""
+"""A circuit breaker: after consecutive failures it refuses calls for a while."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -7,10 +7,11 @@ from circuitbreaker import CircuitBreaker
 
 
 class Breaker(CircuitBreaker):  # type: ignore[misc] # the library has no types
-    """Refuses to be entered while open; once the recovery time is over, one caller at a time may try.
+    """A context manager around each call. After the recovery time it admits one trial call at a time.
 
-    The library checks only in its decorator, lets everyone in at once, and takes a cancelled call for a success.
-    `refusal` makes the error, of the whole seconds until someone may try.
+    The library's own class checks its state in the decorator only, admits all calls after the recovery time, and
+    counts a cancelled call as a success. `refusal` creates the error of a refused call, given the whole seconds until
+    the next trial call.
     """
 
     def __init__(
@@ -23,16 +24,16 @@ class Breaker(CircuitBreaker):  # type: ignore[misc] # the library has no types
     ) -> None:
         super().__init__(failures, recovery_seconds, is_failure)
         self._refusal = refusal
-        self._is_probing = False
+        self._has_trial = False
 
     def __enter__(self) -> None:
-        if self.opened or (self._is_probing and not self.closed):
+        if self.opened or (self._has_trial and not self.closed):
             raise self._refusal(max(self.open_remaining, 1))
-        self._is_probing = not self.closed
+        self._has_trial = not self.closed
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._is_probing = False
+        self._has_trial = False
         if exc_type is None or issubclass(exc_type, Exception):
             super().__exit__(exc_type, exc_value, traceback)

@@ -1,4 +1,4 @@
-"""What the workers share: Redis, which may be gone at any time, and then costs nothing."""
+"""Redis, which all workers share. It may be down at any time: callers go on without it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 CONNECTIONS = 10
 SOCKET_SECONDS = 0.1
-CALL_SECONDS = 0.5  # with the wait for a connection, where many ask at once
+CALL_SECONDS = 0.5  # includes the wait for a free connection
 FAILURES = (RedisError, OSError)
 
 T = TypeVar("T")
@@ -29,57 +29,58 @@ MessageHandler = Callable[[str | None], None]
 
 
 class CacheUnavailable(Exception):
-    """Redis did not do it, or did not say so in time."""
+    """Redis failed, or did not respond in time."""
 
 
 class Cache(Protocol):
-    """A store that the workers share and can do without."""
+    """A store that all workers share, and that each can do without."""
 
     async def run(self, script: str, key: str, *arguments: int) -> list[int]:
-        """Run a Lua script over one key, atomically; it ends within half a second.
+        """Run a Lua script on one key, atomically, and return its result; takes half a second at most.
 
         Raises:
-            CacheDown: it may or may not have run.
+            CacheUnavailable: the script may or may not have run.
 
         """
         ...
 
     async def get(self, name: str) -> str | None:
-        """What was put under a name; None when nothing was or its time is over.
+        """Return a value; None if it was never set, or has expired.
 
         Raises:
-            CacheDown: who knows.
+            CacheUnavailable: Redis is down.
 
         """
         ...
 
-    async def put(self, name: str, value: bytes, *, seconds: float) -> None:
-        """Keep a value for so long; while Redis is down it is not kept."""
+    async def set(self, name: str, value: bytes, *, seconds: float) -> None:
+        """Set a value, which expires after `seconds`; does nothing while Redis is down."""
         ...
 
-    def alone(self, name: str, *, seconds: float) -> AbstractAsyncContextManager[None]:
-        """Keep other workers out of a block, at most for so long; while Redis is down nobody is kept out."""
+    def lock(self, name: str, *, seconds: float) -> AbstractAsyncContextManager[None]:
+        """Hold a lock for the block, `seconds` at most, and wait for it as long; while Redis is down, do not lock."""
         ...
 
     def opened(self) -> AbstractAsyncContextManager[Self]:
-        """Work until the block ends."""
+        """Open the client until the block ends."""
         ...
 
     def publish(self, channel: str, message: str) -> None:
-        """Tell whoever listens, soon; what is told while Redis is down is lost."""
+        """Send a message to all subscribers, in the background; it is lost while Redis is down."""
         ...
 
-    def subscribe(self, channel: str, heard: MessageHandler) -> None:
-        """Call `heard` with every message until the cache is closed, and with None where some may have been missed."""
+    def subscribe(self, channel: str, on_message: MessageHandler) -> None:
+        """Call `on_message` with each message, and with None after messages may have been lost."""
         ...
 
 
 class RedisCache:
-    """Redis, at most 10 connections; after 3 failures in a row it is left alone for `recovery_seconds`.
+    """Redis, with at most 10 connections. After 3 consecutive failures it is not called for `recovery_seconds`.
 
-    A subscription that hears nothing for `silence_seconds` asks, and after as long again is made anew.
+    A subscription that receives nothing for `silence_seconds` sends a ping, and reconnects when no reply comes.
 
-    The pool waits for a free connection: one that only ever grew would connect for everyone at once, and time out.
+    The pool waits for a free connection. A pool that grows on demand would connect for every caller at once, and its
+    connections would time out.
     """
 
     def __init__(self, url: str, *, recovery_seconds: float = 5.0, silence_seconds: float = 5.0) -> None:
@@ -90,7 +91,7 @@ class RedisCache:
                 timeout=CALL_SECONDS,
                 socket_connect_timeout=SOCKET_SECONDS,
                 socket_timeout=SOCKET_SECONDS,
-                retry=Retry(NoBackoff(), 1, (ConnectionLost,)),  # a kept connection may be to a Redis that is gone
+                retry=Retry(NoBackoff(), 1, (ConnectionLost,)),  # the server of a kept connection may have restarted
                 decode_responses=True,
             )
         )
@@ -98,7 +99,7 @@ class RedisCache:
             failures=3,
             recovery_seconds=recovery_seconds,
             is_failure=lambda _kind, error: isinstance(error, FAILURES),
-            refusal=lambda _seconds: CacheUnavailable("left alone"),
+            refusal=lambda _seconds: CacheUnavailable("the circuit breaker is open"),
         )
         self._recovery_seconds, self._silence_seconds = recovery_seconds, silence_seconds
         self._scripts: dict[str, Any] = {}
@@ -113,12 +114,12 @@ class RedisCache:
         value: str | None = await self._call(partial(cast("Any", self._redis).get, f"mambo:value:{name}"))
         return value
 
-    async def put(self, name: str, value: bytes, *, seconds: float) -> None:
+    async def set(self, name: str, value: bytes, *, seconds: float) -> None:
         with suppress(CacheUnavailable):
             await self._call(partial(self._redis.set, f"mambo:value:{name}", value, px=max(1, int(1000 * seconds))))
 
     @asynccontextmanager
-    async def alone(self, name: str, *, seconds: float) -> AsyncIterator[None]:
+    async def lock(self, name: str, *, seconds: float) -> AsyncIterator[None]:
         lock = self._redis.lock(f"mambo:lock:{name}", timeout=seconds, blocking_timeout=seconds)
         async with AsyncExitStack() as stack:
             with suppress(CacheUnavailable):
@@ -146,34 +147,34 @@ class RedisCache:
             log.warning("Redis failed", error=repr(error))
             raise CacheUnavailable from error
 
-    def subscribe(self, channel: str, heard: MessageHandler) -> None:
-        self._start(self._listen(channel, heard))
+    def subscribe(self, channel: str, on_message: MessageHandler) -> None:
+        self._start(self._listen(channel, on_message))
 
-    async def _listen(self, channel: str, heard: MessageHandler) -> None:
+    async def _listen(self, channel: str, on_message: MessageHandler) -> None:
         while True:
             try:
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(channel)
-                    await self._hear(subscription, heard)
-            except Exception as error:  # noqa: BLE001 - whoever stops listening would never know what they missed
-                log.warning("Redis cannot be heard", error=repr(error))
+                    await self._receive(subscription, on_message)
+            except Exception as error:  # noqa: BLE001 - a subscription that ended would miss all later messages
+                log.warning("Redis subscription failed", error=repr(error))
             await asyncio.sleep(self._recovery_seconds)
 
-    async def _hear(self, subscription: PubSub, heard: MessageHandler) -> None:
-        """Pass on what comes, until nothing does: a silent server is asked, and one that stays silent is given up."""
-        is_asked = False
+    async def _receive(self, subscription: PubSub, on_message: MessageHandler) -> None:
+        """Pass messages on until a ping gets no reply."""
+        is_pinged = False
         while True:
             message = await subscription.get_message(timeout=self._silence_seconds)
             if message is None:
-                if is_asked:
+                if is_pinged:
                     raise TimeoutError
                 await subscription.ping()
-            is_asked = message is None
+            is_pinged = message is None
             match message:
-                case {"type": "subscribe"}:  # the first time, and whenever the library has connected anew
-                    heard(None)
+                case {"type": "subscribe"}:  # at first, and whenever the library has reconnected
+                    on_message(None)
                 case {"type": "message", "data": str(text)}:
-                    heard(text)
+                    on_message(text)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -182,7 +183,7 @@ class RedisCache:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Self]:
-        """Work until the block ends; nothing is asked of Redis before the first call."""
+        """Open the client until the block ends; it connects with the first call."""
         try:
             yield self
         finally:

@@ -1,4 +1,4 @@
-"""How mail leaves: over SMTP, or into a folder where no mail server is configured."""
+"""E-mail: sent over SMTP, or written to a folder where no SMTP server is configured."""
 
 import asyncio
 import os
@@ -26,13 +26,13 @@ from mambo.settings.smtp import SmtpServer
 log = structlog.get_logger(__name__)
 
 SECONDS = 10.0
-GOODBYE_SECONDS = 1.0
-AT_ONCE, MOST_WAITING = 4, 100
-PERMANENT = 500  # SMTP's replies from here on will be the same next time
+QUIT_SECONDS = 1.0
+MAX_CONNECTIONS, MAX_WAITING = 4, 100
+PERMANENT = 500  # SMTP replies from 500 on are permanent failures
 
 
 class Mail(Struct, frozen=True):
-    """One mail to one person, the same said twice: as plain text and as HTML."""
+    """An e-mail to one person, as plain text and as HTML."""
 
     to: str
     subject: str
@@ -41,40 +41,40 @@ class Mail(Struct, frozen=True):
 
 
 class Mailer(Protocol):
-    """Hands mail over.
+    """Sends e-mail.
 
-    A call may raise Unavailable, DependencyFailed or DependencyTimedOut; no message holds an address or what was
-    written.
+    A call may raise Unavailable, DependencyFailed or DependencyTimedOut, with a sentence that contains neither an
+    address nor a part of the mail.
     """
 
     async def send(self, mail: Mail) -> None: ...
 
 
 class SmtpMailer:
-    """Hands mail to an SMTP server, each within so many seconds, a few at a time; a certificate has to be good."""
+    """Sends e-mail to an SMTP server, whose certificate must be valid. Each mail takes at most `seconds`."""
 
     def __init__(self, server: SmtpServer, sender: str, clock: Clock, *, seconds: float = SECONDS) -> None:
         self.server, self.sender, self.clock, self.seconds = server, sender, clock, seconds
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._waiting = 0
 
     async def send(self, mail: Mail) -> None:
-        message = as_message(mail, self.sender, self.clock)
-        if self._waiting >= MOST_WAITING:
+        message = build_message(mail, self.sender, self.clock)
+        if self._waiting >= MAX_WAITING:
             raise Unavailable("Too many mails wait for the mail server.", code="busy")
         self._waiting += 1
         try:
-            await self._places.acquire()
+            await self._connections.acquire()
         finally:
             self._waiting -= 1
         try:
-            await self._hand_over(message)
+            await self._send(message)
         except (SMTPException, OSError) as error:
-            raise as_mambo_error(error) from error
+            raise to_mambo_error(error) from error
         finally:
-            self._places.release()
+            self._connections.release()
 
-    async def _hand_over(self, message: EmailMessage) -> None:
+    async def _send(self, message: EmailMessage) -> None:
         server = self.server
         client = aiosmtplib.SMTP(
             hostname=server.host,
@@ -90,21 +90,21 @@ class SmtpMailer:
             async with asyncio.timeout(self.seconds):
                 await client.connect()
                 await client.send_message(message)
-            with suppress(SMTPException):  # it has the mail, whatever it says now
-                await client.quit(timeout=GOODBYE_SECONDS)
+            with suppress(SMTPException):  # the server has accepted the mail already
+                await client.quit(timeout=QUIT_SECONDS)
         finally:
             client.close()
 
 
 class FileMailer:
-    """Writes each mail as a file into a folder, for its owner's eyes only; the log names it."""
+    """Writes each e-mail to a file that only its owner can read, and logs the file's name."""
 
     def __init__(self, folder: Path, sender: str, clock: Clock) -> None:
         self.folder, self.sender, self.clock = folder, sender, clock
 
     async def send(self, mail: Mail) -> None:
-        message = as_message(mail, self.sender, self.clock)
-        # Not whom it is to: the log names the file, and no address is logged.
+        message = build_message(mail, self.sender, self.clock)
+        # The name does not contain the recipient, because it is logged.
         subject = re.sub(r"[^a-z0-9]+", "-", mail.subject.lower()).strip("-")
         file = self.folder / f"{self.clock():%Y%m%dT%H%M%SZ}-{subject}-{secrets.token_hex(4)}.eml"
         try:
@@ -114,7 +114,7 @@ class FileMailer:
         log.info("mail written", file=str(file))
 
     def _write(self, file: Path, content: bytes) -> None:
-        """Whole or not at all, for whoever watches the folder."""
+        """Write the file atomically, because someone may watch the folder."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = file.with_suffix(".part")
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as private:
@@ -122,42 +122,48 @@ class FileMailer:
         part.rename(file)
 
 
-def as_message(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
-    """The mail as RFC 5322 has it; a line break in a header is refused by `EmailMessage`.
+def build_message(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
+    """Return the mail as an RFC 5322 message.
 
     Raises:
-        DependencyFailed: no mail can go to an address of that form.
+        DependencyFailed: the address has a form to which no mail can be sent.
+        ValueError: the subject contains a line break.
 
     """
     message = EmailMessage(SMTP)
     message["From"] = sender
-    message["To"] = as_address(mail.to)
+    message["To"] = parse_address(mail.to)
     message["Subject"] = mail.subject
     message["Date"] = format_datetime(clock())
     message["Message-ID"] = make_msgid(domain=message["From"].addresses[0].domain)
-    message["Auto-Submitted"] = "auto-generated"  # so that nobody's holiday answers
-    # As it stands, so that a link is whole in the file too: lines may have 998 characters.
+    message["Auto-Submitted"] = "auto-generated"  # so that out-of-office software does not reply
+    # 8bit keeps a link on one line, also in a file; lines may have up to 998 characters.
     message.set_content(mail.text, cte="8bit")
     message.add_alternative(mail.html, subtype="html", cte="8bit")
     return message
 
 
-def as_address(email: str) -> Address:
-    """Return the address with its domain in ASCII, by IDNA 2008: `straße.de` is not `strasse.de`."""
+def parse_address(email: str) -> Address:
+    """Return the address with its domain in ASCII, by IDNA 2008: `straße.de` is not `strasse.de`.
+
+    Raises:
+        DependencyFailed: the address has a form to which no mail can be sent.
+
+    """
     local, _, domain = email.rpartition("@")
     try:
         ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
         address = Address(addr_spec=f"{local}@{ascii_domain}")
-    except Exception as error:  # the parser raises whatever it stumbles over
+    except Exception as error:  # the parser raises errors of any type
         raise DependencyFailed("No mail can go to an address of that form.") from error
-    # What reads as an address with a comment in it would go to someone else.
+    # An address with a comment in it would be parsed as another address.
     if address.addr_spec != f"{local}@{ascii_domain}":
         raise DependencyFailed("No mail can go to an address of that form.")
     return address
 
 
-def as_mambo_error(error: SMTPException | OSError) -> MamboError:
-    """Say what went wrong; a server's own words may hold the address, so of them only the code is told."""
+def to_mambo_error(error: SMTPException | OSError) -> MamboError:
+    """Return the error of a failed mail, with only the code of the server's reply, because the rest may be private."""
     match error:
         case TimeoutError():
             return DependencyTimedOut("The mail server did not take the mail in time.")
@@ -172,5 +178,5 @@ def as_mambo_error(error: SMTPException | OSError) -> MamboError:
             return DependencyFailed("The mail server's certificate is not trusted, or TLS with it fails.")
         case OSError():
             return Unavailable("The mail server cannot be reached, or hung up.")
-        case _:  # it lacks what SMTP_URL asks for: STARTTLS, or signing in
+        case _:  # the server lacks what SMTP_URL needs: STARTTLS, or authentication
             return DependencyFailed(f"The mail server cannot be used: {error.message}")

@@ -1,4 +1,4 @@
-"""What Mux tells by itself: the signature of a webhook, and the event in it (adapters/video.py is what we ask Mux)."""
+"""Mux webhooks: the signature, and the event in the body. `video.py` is the client of Mux's API."""
 
 import hmac
 from datetime import datetime
@@ -10,10 +10,11 @@ from msgspec import Struct, field
 from mambo.errors import MalformedRequest
 
 TOLERANCE_SECONDS = 300
+MAX_TIME_DIGITS = 12
 
 
 class MuxEvent(Struct, frozen=True):
-    """One event; what it does not say is None."""
+    """One event; what it does not contain is None."""
 
     id: str
     type: str
@@ -26,7 +27,7 @@ class MuxEvent(Struct, frozen=True):
 
 
 class BadSignature(MalformedRequest):
-    """The webhook is not from Mux, was changed, or is too old."""
+    """The webhook was not sent by Mux, was changed on the way, or is too old."""
 
     code = "bad_signature"
 
@@ -35,26 +36,26 @@ def check_signature(header: str | None, body: bytes, secrets: tuple[str, ...], n
     """Check `Mux-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`; any `v1` and any secret may match.
 
     Raises:
-        BadSignature: no signature fits, or its time is more than 300 s from `now`.
+        BadSignature: no signature matches, or its time differs from `now` by more than 300 s.
 
     """
     parts = [part.strip().partition("=") for part in (header or "").split(",")]
     times = [value for name, _, value in parts if name == "t"]
     given = [value.encode() for name, _, value in parts if name == "v1"]
-    if len(times) != 1 or not (times[0].isascii() and times[0].isdigit()) or len(times[0]) > 12:  # noqa: PLR2004
+    if len(times) != 1 or not (times[0].isascii() and times[0].isdigit()) or len(times[0]) > MAX_TIME_DIGITS:
         raise BadSignature("The Mux-Signature header is missing or not readable.")
     signed = times[0].encode() + b"." + body
     expected = [hmac.digest(secret.encode(), signed, "sha256").hex().encode() for secret in secrets]
-    # Each pair is compared, so that the time taken tells nothing of which one fits.
-    fits = [hmac.compare_digest(one, other) for one in expected for other in given]
-    if not any(fits):
+    # All pairs are compared, so that the time it takes does not depend on which one matches.
+    matches = [hmac.compare_digest(one, other) for one in expected for other in given]
+    if not any(matches):
         raise BadSignature("The Mux-Signature header does not fit the body: check MUX_WEBHOOK_SECRET.")
     if abs(now.timestamp() - int(times[0])) > TOLERANCE_SECONDS:
         raise BadSignature("The Mux-Signature header is older or newer than five minutes.")
 
 
-def read_event(body: bytes) -> MuxEvent:
-    """The event in a webhook's body; where its data have an unknown shape, no more than its id and type.
+def parse_event(body: bytes) -> MuxEvent:
+    """Parse the body of a webhook; an event whose `data` has an unknown shape gets only its id and type.
 
     Raises:
         MalformedRequest: the body is not an event.
@@ -113,17 +114,17 @@ class _Envelope(Struct):
 def _to_event(envelope: _Envelope) -> MuxEvent:
     data = msgspec.convert(envelope.data or {}, _Data)
     about = msgspec.convert(envelope.object or {}, _Object)
-    named = about.id or data.id
+    object_id = about.id or data.id
     if envelope.type.startswith("video.upload."):
         settings = data.new_asset_settings or _Settings()
         message = data.error.message if data.error else None
-        return MuxEvent(envelope.id, envelope.type, named, data.asset_id, settings.passthrough, error=message)
+        return MuxEvent(envelope.id, envelope.type, object_id, data.asset_id, settings.passthrough, error=message)
     if envelope.type.startswith("video.asset.") and about.type in {None, "asset"}:
         return MuxEvent(
             envelope.id,
             envelope.type,
             data.upload_id,
-            named,
+            object_id,
             data.passthrough,
             data.playback_ids[0].id if data.playback_ids else None,
             data.duration,

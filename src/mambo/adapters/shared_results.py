@@ -1,4 +1,4 @@
-"""Answers that take long to find and are the same for everyone: found once for all workers, and kept for a while."""
+"""Results of slow queries that are the same for everyone: computed once for all workers, and cached for a while."""
 
 import asyncio
 from collections import defaultdict
@@ -10,44 +10,44 @@ from cachetools import TTLCache
 
 from mambo.adapters.cache import Cache, CacheUnavailable
 
-MOST = 100
-FINDING_SECONDS = 10.0  # longer than a statement may take
+MAX_RESULTS = 100
+COMPUTE_SECONDS = 10.0  # longer than a statement may take
 
 T = TypeVar("T")
 
 
 class SharedResults:
-    """Keeps answers for `seconds`: in the cache where there is one, and while it is down each worker its own.
+    """Caches results for `seconds`: in the shared cache, or, without one or while it is down, in each worker.
 
-    One caller finds an answer, and who asks meanwhile waits for it. What is not for everyone does not belong here.
+    One caller computes a result, and all others wait for it, in other workers too.
     """
 
     def __init__(self, cache: Cache | None, *, seconds: float) -> None:
         self._cache, self._seconds = cache, seconds
-        self._own: TTLCache[str, object] = TTLCache(MOST, seconds)
-        self._finding: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._local: TTLCache[str, object] = TTLCache(MAX_RESULTS, seconds)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def get(self, name: str, kind: type[T], find: Callable[[], Awaitable[T]]) -> T:
-        """The answer of that name, at most `seconds` old."""
-        async with self._finding[name]:
-            if (own := self._own.get(name)) is not None:
-                return cast("T", own)
+    async def get(self, name: str, kind: type[T], compute: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of this name, which is at most `seconds` old."""
+        async with self._locks[name]:
+            if (local := self._local.get(name)) is not None:
+                return cast("T", local)
             if self._cache is None:
-                return await self._find(name, find)
+                return await self._compute(name, compute)
             if (shared := await self._get_shared(self._cache, name, kind)) is not None:
                 return shared
-            async with self._cache.alone(name, seconds=FINDING_SECONDS):
-                shared = await self._get_shared(self._cache, name, kind)  # another worker may have found it meanwhile
-                return await self._find(name, find) if shared is None else shared
+            async with self._cache.lock(name, seconds=COMPUTE_SECONDS):
+                shared = await self._get_shared(self._cache, name, kind)  # another worker may have computed it by now
+                return await self._compute(name, compute) if shared is None else shared
 
     async def _get_shared(self, cache: Cache, name: str, kind: type[T]) -> T | None:
         try:
             return msgspec.json.decode(await cache.get(name) or "null", type=kind | None)
-        except (CacheUnavailable, msgspec.DecodeError):  # the latter of another version of ours
+        except (CacheUnavailable, msgspec.DecodeError):  # the latter when another version of ours has written it
             return None
 
-    async def _find(self, name: str, find: Callable[[], Awaitable[T]]) -> T:
-        found = self._own[name] = await find()
+    async def _compute(self, name: str, compute: Callable[[], Awaitable[T]]) -> T:
+        result = self._local[name] = await compute()
         if self._cache is not None:
-            await self._cache.put(name, msgspec.json.encode(found), seconds=self._seconds)
-        return found
+            await self._cache.set(name, msgspec.json.encode(result), seconds=self._seconds)
+        return result

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from msgspec import UNSET, Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.adapters.storage import THUMBNAIL_BYTES, ImageStorage, require_picture
+from mambo.adapters.storage import ImageStorage
 from mambo.courses.models import Lesson, Level, World
 from mambo.courses.repository import (
     NO_VIDEO,
@@ -34,6 +34,8 @@ from mambo.courses.schemas import (
 )
 from mambo.database.repository import SessionReader
 from mambo.errors import Conflict, Invalid
+from mambo.images.rules import THUMBNAIL_BYTES
+from mambo.images.service import require_image
 from mambo.web.schemas import as_struct, changes, to_json
 
 ImageCheck = Callable[[str, str], Awaitable[None]]
@@ -252,5 +254,5 @@ def provide_course_service(
         LevelRepository(session),
         LessonRepository(session),
         CourseReadRepository(SessionReader(session)),
-        partial(require_picture, image_storage, folder="thumbnails", max_bytes=THUMBNAIL_BYTES),
+        partial(require_image, image_storage, folder="thumbnails", max_bytes=THUMBNAIL_BYTES),
     )

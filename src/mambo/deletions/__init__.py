@@ -1,1 +1,1 @@
-"""Objects to delete at R2 and Mux."""
+"""Objects at R2 and Mux that are deleted once no row names them."""

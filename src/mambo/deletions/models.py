@@ -1,4 +1,4 @@
-"""Objects that are to be deleted at R2 and Mux."""
+"""Objects to delete at R2 and Mux."""
 
 import enum
 from datetime import datetime
@@ -10,18 +10,21 @@ from mambo.database.base import Base, one_of
 
 
 class DeletionKind(enum.StrEnum):
-    """What can be deleted: a picture, by its URL; a Mux asset; a Mux upload, with the asset that came of it."""
+    """The kind of an object, and what its name is: an image's URL, a Mux asset's id, or a Mux upload's id.
 
-    PICTURE = "picture"
+    Deleting an upload also deletes the asset that was created from it.
+    """
+
+    IMAGE = "image"
     ASSET = "asset"
     UPLOAD = "upload"
 
 
 class PendingDeletion(Base):
-    """Something to delete at R2 or Mux once it is due, if no row names it by then; kept until that succeeded.
+    """An object to delete once it is due, unless a row names it by then; the row is kept until the deletion succeeds.
 
-    Triggers write these rows wherever a lesson, course or profile begins or ceases to name something, so that no code
-    path, cascade or rollback can forget one. All times are the database's own.
+    Triggers insert these rows whenever a lesson, course or profile begins or ceases to name an object, so that no code
+    path, cascade or rollback can miss one. All times are the database's.
     """
 
     __tablename__ = "pending_deletion"
@@ -30,15 +33,16 @@ class PendingDeletion(Base):
             "kind",
             "name",
             name="pk_pending_deletion",
-            info={"problem": "This picture is being deleted at this moment, for nothing showed it: upload it again."},
+            info={"problem": "This picture is being deleted, because nothing showed it: upload it again."},
         ),
         sa.Index("ix_pending_deletion_due_at", "due_at"),
     )
 
-    kind: Mapped[DeletionKind] = mapped_column(one_of(DeletionKind, name="mediakind"))
+    kind: Mapped[DeletionKind] = mapped_column(one_of(DeletionKind))
     name: Mapped[str]
     due_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    leased_until: Mapped[datetime | None]
-    attempts: Mapped[int] = mapped_column(server_default=sa.text("0"))
-    error: Mapped[str | None]
+    # When a job was queued for it; null if that has not happened since it became due.
+    queued_at: Mapped[datetime | None]
+    # Until when no row may name it, because it is being deleted; null if it is not.
+    locked_until: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())

@@ -1,1 +1,1 @@
-"""Images: presigned uploads to R2."""
+"""Images: presigned uploads to object storage, and the check of an uploaded image."""

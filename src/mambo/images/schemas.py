@@ -4,21 +4,20 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from mambo.images.rules import ImageType
 from mambo.web.schemas import Input, Output
-
-PictureType = Literal["image/jpeg", "image/png", "image/webp", "image/gif", "image/avif"]
 
 
 class PictureRequest(Input):
-    """A picture to upload: its media type, what it is for, and its size in bytes, which the server then enforces."""
+    """An image to upload: its media type, its use, and its size in bytes; with a size, only that size is accepted."""
 
-    file_type: PictureType
+    file_type: ImageType
     folder: Literal["avatars", "thumbnails"]
     content_length: Annotated[int, Meta(ge=1)] | None = None
 
 
 class PresignedUpload(Output):
-    """Where and how to send a picture, for `expires_in` seconds; `headers` must be sent as they are."""
+    """Where and how to send an image within `expires_in` seconds; `headers` must be sent unchanged."""
 
     upload_url: str
     public_url: str

@@ -1,1 +1,1 @@
-"""Work that runs in the background."""
+"""Background work: asks Mux about unfinished uploads, deletes what nothing names, and removes old rows."""

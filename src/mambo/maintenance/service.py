@@ -1,16 +1,7 @@
-"""Asks Mux what no event told, deletes what nothing names any more, and finds what belongs to nothing.
+"""The background work, and what `mambo media reconcile` compares."""
 
-Each step takes its rows with SKIP LOCKED and a lease, so any number of workers may run it at once.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, timedelta
-
-import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.interval import IntervalTrigger
-from msgspec import Struct
+from collections.abc import Sequence
+from datetime import timedelta
 
 from mambo.adapters.storage import ImageStorage
 from mambo.adapters.video import UploadStatus, VideoHost
@@ -20,128 +11,140 @@ from mambo.database.session import Transactions
 from mambo.deletions.models import DeletionKind
 from mambo.deletions.repository import DeletionRepository
 from mambo.errors import MamboError, Unavailable
+from mambo.jobs import enqueue, prune_log
+from mambo.maintenance.schemas import CheckUpload, DeleteObject
 from mambo.videos.repository import VideoRepository, WebhookEventRepository
+from mambo.videos.rules import LIVE
 from mambo.videos.service import VideoService
 
-log = structlog.get_logger(__name__)
-
-BATCH = 10
+BATCH = 100
+SILENCE = timedelta(minutes=2)  # events usually arrive within seconds
 EVENTS_KEPT = timedelta(days=30)
-YOUNG = timedelta(hours=24)  # a picture may still be on its way to the form that names it
-
-
-class BatchResult(Struct):
-    """What came of one batch; `failed` holds a sentence for each that failed."""
-
-    done: int
-    failed: list[str]
-
-    @property
-    def total(self) -> int:
-        return self.done + len(self.failed)
+LOG_KEPT = timedelta(days=7)
+MIN_AGE = timedelta(hours=24)  # an image that was just uploaded may not be set yet
 
 
 class MaintenanceService:
-    """The chores; without a host or a store, what needs them is left alone."""
+    """The background work. Work that needs Mux or the image storage is left undone where they are not configured.
+
+    It opens its own transactions, because R2 and Mux are called between them.
+    """
 
     def __init__(
-        self,
-        transactions: Transactions,
-        host: VideoHost | None,
-        store: ImageStorage | None,
-        clock: Clock,
+        self, transactions: Transactions, host: VideoHost | None, storage: ImageStorage | None, clock: Clock
     ) -> None:
-        self.transactions, self.host, self.store, self.clock = transactions, host, store, clock
+        self.transactions, self.host, self.storage, self.clock = transactions, host, storage, clock
+        self.kinds: list[DeletionKind] = []
+        if storage is not None:
+            self.kinds += [DeletionKind.IMAGE]
+        if host is not None:
+            self.kinds += [DeletionKind.ASSET, DeletionKind.UPLOAD]
 
-    async def do_what_is_due(self) -> None:
-        """Go through everything that is due once; what fails is logged and stays due."""
-        for tally in (await self.ask_mux(), await self.delete_due()):
-            for failure in tally.failed:
-                log.warning("upkeep failed", reason=failure)
-        await self.forget_events()
-        await self.forget_sessions()
-
-    async def ask_mux(self) -> BatchResult:
-        """Ask Mux about a batch of unfinished uploads that are due; each is due once in five minutes."""
+    async def queue_checks(self) -> None:
+        """Queue a job for each unfinished upload that has not been updated for two minutes."""
         if self.host is None:
-            return BatchResult(0, [])
-        now = self.clock()
+            return
         async with self.transactions.begin() as session:
-            uploads = await VideoRepository(session).claim_to_ask(now, limit=BATCH)
-        videos = VideoService(self.transactions, self.host, now)
-        tally = BatchResult(0, [])
-        for upload in uploads:
-            try:
-                await videos.ask(upload)
-                tally.done += 1
-            except MamboError as error:
-                tally.failed.append(f"Video upload {upload.id}: {error.detail}")
-        return tally
+            for upload_id in await VideoRepository(session).get_unfinished(updated_before=self.clock() - SILENCE):
+                await enqueue(session, CheckUpload(upload_id), key=str(upload_id))
 
-    async def delete_due(self) -> BatchResult:
-        """Delete a batch of what is due at R2 and Mux; what fails is tried again later, ever less often.
+    async def get_checks(self) -> Sequence[CheckUpload]:
+        """Return a job for each unfinished upload, whether it is queued or not."""
+        if self.host is None:
+            return []
+        async with self.transactions.begin() as session:
+            unfinished = await VideoRepository(session).get_unfinished(updated_before=self.clock())
+        return [CheckUpload(upload_id) for upload_id in unfinished]
 
-        Learners' videos that nobody submitted in time become due here. A picture is looked for again when its lease is
-        over, and until then nobody may show it: someone may have looked at it just before it was deleted, and be about
-        to store its URL.
+    async def check_upload(self, job: CheckUpload) -> None:
+        """Ask Mux for the state of an upload, if it is still unfinished.
+
+        Raises:
+            DependencyFailed, DependencyTimedOut, Unavailable: Mux failed.
+
         """
-        kinds = [DeletionKind.PICTURE] if self.store else []
-        kinds += [DeletionKind.ASSET, DeletionKind.UPLOAD] if self.host else []
         async with self.transactions.begin() as session:
-            await VideoRepository(session).remove_unused(self.clock(), limit=BATCH)
-            deletions = await DeletionRepository(session).claim(kinds, limit=BATCH)
-        tally = BatchResult(0, [])
-        for deletion in deletions:
-            try:
-                rest = await self._delete(deletion.kind, deletion.name)
-            except MamboError as error:
-                tally.failed.append(f"Deleting {deletion.kind} {deletion.name}: {error.detail}")
-                async with self.transactions.begin() as session:
-                    await DeletionRepository(session).postpone(deletion.kind, deletion.name, error.detail)
-            else:
-                tally.done += 1
-                async with self.transactions.begin() as session:
-                    if rest is not None:
-                        await DeletionRepository(session).note(*rest)
-                    if rest != (deletion.kind, deletion.name):
-                        await DeletionRepository(session).remove_pending(deletion.kind, deletion.name)
-        return tally
+            upload = await VideoRepository(session).get_one_or_none(id=job.upload_id)
+        if self.host is not None and upload is not None and upload.status in LIVE:
+            await VideoService(self.transactions, self.host, self.clock()).refresh(upload)
 
-    async def _delete(self, kind: DeletionKind, name: str) -> tuple[DeletionKind, str] | None:
-        """Delete one thing; answers what is left: to see that a picture is gone, or to delete an upload's asset."""
-        if kind is DeletionKind.PICTURE and self.store is not None:
-            key = own_key(self.store, name)
-            if key is not None and await self.store.inspect(key) is not None:
-                await self.store.delete(key)
-                return kind, name
-        elif self.host is not None:
-            if kind is DeletionKind.ASSET:
-                await self.host.delete_asset(name)
-            elif not await self.host.cancel_upload(name) and (upload := await self.host.get_upload(name)):
-                if upload.status is UploadStatus.WAITING:
-                    raise Unavailable("Mux did not cancel the upload.")
-                return (DeletionKind.ASSET, upload.asset_id) if upload.asset_id else None
-        return None
-
-    async def hasten(self) -> tuple[int, int]:
-        """Make all unfinished uploads and all deletions that failed due now; returns how many of each are due."""
+    async def queue_deletions(self) -> None:
+        """Queue a job for each object to delete."""
+        await self.remove_unused_uploads()
         async with self.transactions.begin() as session:
-            uploads = await VideoRepository(session).hasten(self.clock())
-            deletions = await DeletionRepository(session).hasten()
-        return uploads, deletions
+            for kind, name in await DeletionRepository(session).queue_due(self.kinds, limit=BATCH):
+                await enqueue(session, DeleteObject(kind, name), key=f"{kind}:{name}")
 
-    async def forget_events(self) -> int:
-        """Delete Mux's events that are older than 30 days; returns how many."""
+    async def remove_unused_uploads(self) -> None:
+        """Remove learners' uploads that were not submitted in time; their videos are due for deletion then."""
         async with self.transactions.begin() as session:
-            return await WebhookEventRepository(session).forget_before(self.clock() - EVENTS_KEPT)
+            await VideoRepository(session).remove_unused(self.clock())
 
-    async def forget_sessions(self) -> int:
-        """Delete sign-ins that are over, with their refresh tokens; returns how many."""
+    async def get_deletions(self) -> Sequence[DeleteObject]:
+        """Return a job for each object to delete, whether it is queued or not."""
+        async with self.transactions.begin() as session:
+            return [DeleteObject(kind, name) for kind, name in await DeletionRepository(session).get_due(self.kinds)]
+
+    async def delete_object(self, job: DeleteObject) -> None:
+        """Delete an object, unless a row names it.
+
+        Raises:
+            DependencyFailed, DependencyTimedOut, Unavailable: R2 or Mux failed; the deletion stays due.
+
+        """
+        if job.kind not in self.kinds:
+            return
+        async with self.transactions.begin() as session:
+            if not await DeletionRepository(session).lock(job.kind, job.name):
+                return
+        try:
+            is_gone = await self._delete(job.kind, job.name)
+        except MamboError:
+            async with self.transactions.begin() as session:
+                await DeletionRepository(session).unlock(job.kind, job.name)
+            raise
+        if is_gone:
+            async with self.transactions.begin() as session:
+                await DeletionRepository(session).finish(job.kind, job.name)
+
+    async def _delete(self, kind: DeletionKind, name: str) -> bool:
+        """Delete an object at its vendor; return False if it must be looked for again when its lock ends."""
+        if kind is DeletionKind.IMAGE and self.storage is not None:
+            return await delete_image(self.storage, name)
+        if kind is DeletionKind.ASSET and self.host is not None:
+            await self.host.delete_asset(name)
+        if kind is DeletionKind.UPLOAD and self.host is not None and not await self.host.cancel_upload(name):
+            await self._delete_asset_of(self.host, name)
+        return True
+
+    async def _delete_asset_of(self, host: VideoHost, mux_upload_id: str) -> None:
+        """Schedule the deletion of the asset that was created from an upload."""
+        upload = await host.get_upload(mux_upload_id)
+        if upload is not None and upload.status is UploadStatus.WAITING:
+            raise Unavailable("Mux did not cancel the upload.")
+        if upload is not None and upload.asset_id is not None:
+            async with self.transactions.begin() as session:
+                await DeletionRepository(session).schedule(DeletionKind.ASSET, upload.asset_id)
+
+    async def remove_old_rows(self) -> None:
+        """Remove events of Mux that are older than 30 days, sessions that are over, and the log of old jobs."""
+        await self.remove_old_events()
+        await self.remove_old_sessions()
+        async with self.transactions.begin() as session:
+            await prune_log(session, kept=LOG_KEPT)
+
+    async def remove_old_events(self) -> int:
+        """Remove events of Mux that are older than 30 days; return their number."""
+        async with self.transactions.begin() as session:
+            return await WebhookEventRepository(session).remove_before(self.clock() - EVENTS_KEPT)
+
+    async def remove_old_sessions(self) -> int:
+        """Remove sessions that are over, with their refresh tokens; return their number."""
         async with self.transactions.begin() as session:
             return await SessionRepository(session).delete_expired(self.clock())
 
     async def compare_assets(self) -> tuple[list[str], list[str]]:
-        """The assets of this Mux environment that nothing here knows, and the lessons whose asset it does not have."""
+        """Return the assets at Mux that no row here names, and the lessons whose asset Mux does not have."""
         if self.host is None:
             return [], []
         at_mux = {asset.id async for asset in self.host.list_assets()}
@@ -151,38 +154,33 @@ class MaintenanceService:
         orphans = sorted(at_mux - known)
         return orphans, [f"{title} ({asset_id})" for asset_id, title in titles.items() if asset_id not in at_mux]
 
-    async def orphaned_pictures(self) -> list[str]:
-        """The URLs of pictures in the bucket, older than a day, that nothing names and that are not due to go."""
-        if self.store is None:
+    async def find_orphaned_images(self) -> list[str]:
+        """Return the URLs of stored images older than a day that no row names, and whose deletion is not scheduled."""
+        if self.storage is None:
             return []
-        old = self.clock() - YOUNG
+        newest = self.clock() - MIN_AGE
         urls = [
-            self.store.public_url(stored.key)
+            self.storage.public_url(stored.key)
             for folder in ("avatars/", "thumbnails/")
-            async for stored in self.store.list_keys(folder)
-            if stored.modified_at < old
+            async for stored in self.storage.list_keys(folder)
+            if stored.modified_at < newest
         ]
         async with self.transactions.begin() as session:
-            known = await DeletionRepository(session).known(urls)
+            known = await DeletionRepository(session).find_known(urls)
         return [url for url in urls if url not in known]
 
 
-def own_key(store: ImageStorage, url: str) -> str | None:
-    """The key of a picture of ours; None for any other URL, which is not ours to delete."""
+async def delete_image(storage: ImageStorage, url: str) -> bool:
+    """Delete an image; return True if it did not exist any more, or is not in our storage.
+
+    A deleted image must be looked for again: its presigned URL may still be used, and a request may have checked it
+    just before it was deleted.
+    """
     try:
-        return store.key_of(url)
+        key = storage.key_of(url)
     except ValueError:
-        return None
-
-
-@contextmanager
-def running(upkeep: MaintenanceService, *, every: float) -> Iterator[None]:
-    """Do what is due every so many seconds, beside the requests, until the block ends."""
-    scheduler = AsyncIOScheduler(timezone=UTC)
-    trigger = IntervalTrigger(seconds=every, jitter=every / 4)  # so that workers spread out
-    scheduler.add_job(upkeep.do_what_is_due, trigger, coalesce=True, max_instances=1)
-    scheduler.start()
-    try:
-        yield
-    finally:
-        scheduler.shutdown(wait=False)
+        key = None
+    if key is None or await storage.inspect(key) is None:
+        return True
+    await storage.delete(key)
+    return False

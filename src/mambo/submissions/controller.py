@@ -32,7 +32,7 @@ class SubmissionController(Controller):
     dependencies = {
         "submissions": Provide(provide_submission_reads, sync_to_thread=False),
         "service": Provide(provide_submission_service, sync_to_thread=False),
-        "videos": Provide(provide_video_service),
+        "videos": Provide(provide_video_service, sync_to_thread=False),
         "uploads": Provide(provide_submission_upload_service, sync_to_thread=False),
     }
 

@@ -19,7 +19,8 @@ from mambo.submissions.models import CURRENT, Submission
 from mambo.submissions.rules import Battle, SubmissionStatus
 from mambo.submissions.schemas import OwnSubmission, QueuedSubmission, QueueRow, SubmissionRow, to_own, to_queued
 from mambo.users.models import User, UserProfile
-from mambo.videos.models import FAILED, VideoUpload
+from mambo.videos.models import VideoUpload
+from mambo.videos.rules import FAILED
 from mambo.web.schemas import Page
 
 MOST_SHOWN = 100

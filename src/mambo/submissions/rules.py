@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from mambo.access.rules import access_of, require_open
 from mambo.errors import Conflict, Invalid
-from mambo.videos.models import FAILED, VideoStatus
+from mambo.videos.rules import FAILED, VideoStatus
 from mambo.web.principal import Principal
 
 ALREADY_SUBMITTED = "You have sent a video for this boss battle already: wait for the feedback on it."

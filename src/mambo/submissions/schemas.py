@@ -7,8 +7,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from mambo.submissions.rules import SubmissionStatus
-from mambo.videos.models import VideoStatus
-from mambo.videos.rules import VideoUpdate, state_of_upload
+from mambo.videos.rules import VideoStatus, VideoUpdate, state_of_upload
 from mambo.web.schemas import Input, Output, RequiredLine, Text, Url
 
 

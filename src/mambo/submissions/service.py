@@ -26,12 +26,13 @@ from mambo.submissions.schemas import (
     to_own,
 )
 from mambo.users.repository import ProfileRepository
-from mambo.videos.models import FAILED, VideoUpload
+from mambo.videos.models import VideoUpload
 from mambo.videos.repository import VideoRepository
-from mambo.videos.rules import state_of_upload
+from mambo.videos.rules import FAILED, VideoUpdate, state_of_upload
 from mambo.videos.schemas import StartedUpload
 from mambo.videos.service import VideoService
 from mambo.web.principal import Principal
+from mambo.web.schemas import as_struct
 
 
 class SubmissionService:
@@ -79,7 +80,8 @@ class SubmissionService:
         if upload.unused_until is None:
             raise Conflict("You have submitted this video before: upload another one.", code="video_used")
         if upload.status in FAILED:
-            raise Conflict(f"{state_of_upload(upload).message} Upload another one.", code="video_failed")
+            message = state_of_upload(as_struct(upload, VideoUpdate)).message
+            raise Conflict(f"{message} Upload another one.", code="video_failed")
         upload.unused_until = None
         return upload
 

@@ -1,1 +1,1 @@
-"""Videos: direct uploads to Mux, and the webhook that reports on them."""
+"""Videos: direct uploads to Mux, and the webhook with which Mux reports on them."""

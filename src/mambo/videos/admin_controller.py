@@ -18,10 +18,10 @@ from mambo.web.openapi import raises
 from mambo.web.principal import Principal
 from mambo.web.schemas import LINE
 
-Videos_ = NamedDependency[VideoService]
-LessonId = Annotated[UUID | None, QueryParameter(description="The lesson, where the body does not name it")]
+LessonId = Annotated[UUID | None, QueryParameter(description="The lesson, if the body does not contain it")]
 Filename = Annotated[
-    str | None, QueryParameter(max_length=200, pattern=LINE, description="Where the body does not say it")
+    str | None,
+    QueryParameter(max_length=200, pattern=LINE, description="The filename, if the body does not contain it"),
 ]
 VENDOR = raises(502, 503, 504)
 
@@ -29,52 +29,55 @@ VENDOR = raises(502, 503, 504)
 class VideoController(Controller):
     path = "/api/mux"
     tags = ("Video",)
-    dependencies = {"videos": Provide(provide_video_service)}
+    dependencies = {"videos": Provide(provide_video_service, sync_to_thread=False)}
 
     @post(
         "/upload-url",
         guards=[requires_admin],
         rate_limit=VIDEO_UPLOAD,
         status_code=200,
-        responses=raises(404, 429) | VENDOR,
+        responses=raises(404) | VENDOR,
     )
     async def start_upload(
         self,
         request: Request[Any, Any, Any],
         settings: NamedDependency[Settings],
-        videos: Videos_,
+        videos: NamedDependency[VideoService],
         principal: NamedDependency[Principal],
         data: JSONBody[VideoRequest | None] = None,
         lesson_id: LessonId = None,
         filename: Filename = None,
     ) -> StartedUpload:
-        """Where to PUT a lesson's new video, whole or in chunks; the old one plays until the new one is ready."""
+        """Start the upload of a lesson's new video; the old one stays until the new one is ready."""
         body = data or VideoRequest()
         wanted = VideoRequest(lesson_id=body.lesson_id or lesson_id, filename=body.filename or filename)
         return await videos.start_upload(wanted, principal.user_id, cors_origin(request, settings.allowed_origins))
 
     @post("/check-upload-status", guards=[requires_admin], status_code=200, responses=raises(404) | VENDOR)
     async def check_upload(
-        self, videos: Videos_, data: JSONBody[StatusRequest | None] = None, lesson_id: LessonId = None
+        self,
+        videos: NamedDependency[VideoService],
+        data: JSONBody[StatusRequest | None] = None,
+        lesson_id: LessonId = None,
     ) -> VideoState:
-        """How a lesson's newest video stands, after asking Mux."""
+        """Get the state of a lesson's newest video, after asking Mux."""
         lesson_id = data.lesson_id if data else lesson_id
         if lesson_id is None:
             raise Invalid.field("lesson_id", "is required", "missing")
         return await videos.check(lesson_id)
 
     @delete("/asset/{asset_id:str}", guards=[requires_admin], status_code=200, responses=VENDOR)
-    async def delete_asset(self, asset_id: FromPath[str], videos: Videos_) -> AssetDeletion:
-        """Delete a video at Mux; should Mux not let us now, it is deleted as soon as it does."""
+    async def delete_asset(self, asset_id: FromPath[str], videos: NamedDependency[VideoService]) -> AssetDeletion:
+        """Delete a video at Mux; if Mux fails, it is deleted later."""
         return await videos.delete_asset(asset_id)
 
     @get("/asset/{asset_id:str}/exists", guards=[requires_staff], responses=VENDOR)
-    async def asset_exists(self, asset_id: FromPath[str], videos: Videos_) -> AssetExistence:
-        """Whether Mux has a video."""
-        return AssetExistence(exists=await videos.host.get_asset(asset_id) is not None, asset_id=asset_id)
+    async def asset_exists(self, asset_id: FromPath[str], videos: NamedDependency[VideoService]) -> AssetExistence:
+        """Check whether a video exists at Mux."""
+        return await videos.asset_exists(asset_id)
 
 
 def cors_origin(request: Request[Any, Any, Any], origins: Sequence[str]) -> str:
-    """The one web origin that may PUT the file: the caller's, where it is one of ours, else the first of ours."""
-    asked_from = request.headers.get("origin", "")
-    return asked_from if asked_from in origins else next(iter(origins), "*")
+    """Return the one web origin that may PUT the file: the request's if it is one of ours, else our first."""
+    origin = request.headers.get("origin", "")
+    return origin if origin in origins else next(iter(origins), "*")

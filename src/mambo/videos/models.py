@@ -1,6 +1,5 @@
-"""Videos on their way to Mux, the events it sent, and what is to be deleted from Mux and from picture storage."""
+"""Uploads of videos to Mux, and the events that Mux has sent."""
 
-import enum
 from datetime import datetime
 from uuid import UUID
 
@@ -8,31 +7,15 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mambo.database.base import Base, Identified, one_of
-
-
-class VideoStatus(enum.StrEnum):
-    """How far a video has come, in order of rank: a video only moves on to a later one (`rules.merged`)."""
-
-    WAITING = "waiting"
-    TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
-    ASSET_CREATED = "asset_created"
-    PREPARING = "preparing"
-    ERRORED = "errored"
-    READY = "ready"
-    DELETED = "deleted"
-
-
-LIVE = (VideoStatus.WAITING, VideoStatus.ASSET_CREATED, VideoStatus.PREPARING)
-FINAL = (VideoStatus.READY, VideoStatus.DELETED)
-FAILED = (VideoStatus.TIMED_OUT, VideoStatus.CANCELLED, VideoStatus.ERRORED, VideoStatus.DELETED)
+from mambo.videos.rules import VideoStatus
 
 
 class VideoUpload(Identified):
-    """One video's way from a browser to Mux; its id is the passthrough that Mux's events carry.
+    """The upload of one video from a browser to Mux; its id is the passthrough of Mux's events.
 
-    It is for the lesson `lesson_id`, or a learner's own for the boss battle `boss_lesson_id`, or for nothing yet.
-    A trigger notes an upload that goes for deletion at Mux, unless it was deleted there, or became its lesson's video.
+    It is for the lesson `lesson_id`, or a learner's own for the boss battle `boss_lesson_id`, or for no lesson yet.
+    When a row is deleted, a trigger schedules the deletion of its video at Mux, unless the video was deleted there, or
+    has become its lesson's video.
     """
 
     __tablename__ = "video_upload"
@@ -48,7 +31,11 @@ class VideoUpload(Identified):
         sa.Index("ix_video_upload_lesson_id", "lesson_id"),
         sa.Index("ix_video_upload_boss_lesson_id", "boss_lesson_id", "created_by"),
         sa.Index("ix_video_upload_created_by", "created_by"),
-        sa.Index("ix_video_upload_ask_at", "ask_at", postgresql_where=sa.text("ask_at IS NOT NULL")),
+        sa.Index(
+            "ix_video_upload_unfinished",
+            "updated_at",
+            postgresql_where=sa.text("status IN ('waiting', 'asset_created', 'preparing')"),
+        ),
         sa.Index("ix_video_upload_unused_until", "unused_until", postgresql_where=sa.text("unused_until IS NOT NULL")),
     )
 
@@ -64,14 +51,12 @@ class VideoUpload(Identified):
     error: Mapped[str | None]
     updated_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    # When to ask Mux how it stands, should no event have told; null once there is nothing left to ask.
-    ask_at: Mapped[datetime | None]
-    # When a learner's video goes, unless it is submitted by then; null once it is, and for all others.
+    # When a learner's video is deleted if it is not submitted; null for a submitted one, and for all other videos.
     unused_until: Mapped[datetime | None]
 
 
 class WebhookEvent(Base):
-    """An event as Mux sent it, kept for 30 days; `is_applied` is false while no upload of ours fits it."""
+    """An event as Mux sent it, kept for 30 days; `is_applied` is false while its upload is not known."""
 
     __tablename__ = "mux_event"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What goes in and out of uploads."""
+"""Request and response bodies of video uploads."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -24,13 +24,13 @@ class StartedUpload(Output):
 
 
 class StatusRequest(Input):
-    """Which lesson's video is asked about."""
+    """The lesson whose video is checked."""
 
     lesson_id: UUID
 
 
 class VideoState(Output):
-    """How a lesson's newest video stands; `message` is for the person."""
+    """The state of a lesson's newest video; `message` is a sentence for a person."""
 
     status: Literal["ready", "processing", "waiting", "error", "none"]
     playback_id: str | None
@@ -39,20 +39,20 @@ class VideoState(Output):
 
 
 class AssetDeletion(Output):
-    """Whether an asset is gone at Mux, or will be as soon as Mux lets it."""
+    """Whether an asset is deleted at Mux, or will be deleted later."""
 
     status: Literal["deleted", "pending"]
     message: str
 
 
 class AssetExistence(Output):
-    """Whether Mux has an asset."""
+    """Whether an asset exists at Mux."""
 
     exists: bool
     asset_id: str
 
 
 class Received(Output):
-    """An event was stored, with its effect."""
+    """The event is stored, with its effect."""
 
     status: Literal["ok"] = "ok"

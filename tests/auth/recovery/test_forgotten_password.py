@@ -270,7 +270,7 @@ async def test_a_token_is_in_no_table_and_no_log(
 async def test_a_refusal_by_the_mail_server_is_logged_and_does_not_change_the_response(
     ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mailbox.rcpt_answer = "550 no such person: ana@example.com"
+    mailbox.rcpt_reply = "550 no such person: ana@example.com"
 
     response = await client.post(FORGOT, json={"email": ANA["email"]})
 
@@ -307,7 +307,7 @@ async def test_the_response_does_not_wait_for_the_mail(ana: Caller, app: Litesta
 @asynccontextmanager
 async def calling(settings: Settings, clock: TurnableClock) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of an app with other settings."""
-    app = create_app(settings, clock=clock, upkeep_seconds=None)
+    app = create_app(settings, clock=clock, runs_jobs=False)
     async with LifespanManager(app):  # type: ignore[arg-type]
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

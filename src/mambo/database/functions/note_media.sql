@@ -1,24 +1,24 @@
--- Schedules a check of every picture that a row starts or stops to name, and the deletion of a video that it names no
--- longer. After the commit, a picture is deleted if no row names it.
+-- Schedules a check of every image that a row starts or stops to name, and the deletion of a video that it names no
+-- longer. After the commit, an image is deleted if no row names it.
 --
--- Raises integrity_constraint_violation when the row starts to name a picture that is being deleted at this moment.
+-- Raises integrity_constraint_violation when the row starts to name an image that is being deleted at this moment.
 CREATE FUNCTION note_media() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
 DECLARE
     before jsonb := CASE WHEN TG_OP = 'INSERT' THEN '{}' ELSE to_jsonb(OLD) END;
     after jsonb := CASE WHEN TG_OP = 'DELETE' THEN '{}' ELSE to_jsonb(NEW) END;
-    picture text;
+    image text;
     is_wanted boolean;
 BEGIN
-    FOR picture, is_wanted IN
+    FOR image, is_wanted IN
         SELECT coalesce(old_one.url, new_one.url), new_one.url IS NOT NULL
-        FROM pictures_in(before) AS old_one (url) FULL JOIN pictures_in(after) AS new_one (url) USING (url)
+        FROM images_in(before) AS old_one (url) FULL JOIN images_in(after) AS new_one (url) USING (url)
         WHERE old_one.url IS NULL OR new_one.url IS NULL ORDER BY 1
     LOOP
-        INSERT INTO pending_deletion (kind, name) VALUES ('picture', picture)
-        ON CONFLICT (kind, name) DO UPDATE SET due_at = now()
-            WHERE pending_deletion.leased_until IS NULL OR pending_deletion.leased_until < now();
+        INSERT INTO pending_deletion (kind, name) VALUES ('image', image)
+        ON CONFLICT (kind, name) DO UPDATE SET due_at = now(), queued_at = NULL
+            WHERE pending_deletion.locked_until IS NULL OR pending_deletion.locked_until < now();
         IF NOT FOUND AND is_wanted THEN
-            RAISE EXCEPTION 'the picture is being deleted'
+            RAISE EXCEPTION 'the image is being deleted'
                 USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'pk_pending_deletion';
         END IF;
     END LOOP;
@@ -30,7 +30,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- A profile is created without a picture, so its insert needs no trigger.
+-- A profile is created without an image, so its insert needs no trigger.
 CREATE TRIGGER user_profile_notes_media AFTER DELETE OR UPDATE OF avatar_url ON user_profile
 FOR EACH ROW EXECUTE FUNCTION note_media();
 

@@ -1,0 +1,16 @@
+"""These tests run against the app with image storage and videos."""
+
+import pytest
+from litestar import Litestar
+
+from mambo.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def settings(media_settings: Settings) -> Settings:
+    return media_settings
+
+
+@pytest.fixture(scope="session")
+def app(media_app: Litestar) -> Litestar:
+    return media_app
