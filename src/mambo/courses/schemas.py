@@ -191,13 +191,12 @@ class LevelOut(Output):
 
 
 class LessonFields(Output):
-    """The fields that every response about a lesson has, named as the columns of the table."""
+    """The fields that have the same value in the table and in every response about a lesson."""
 
     id: UUID
     level_id: UUID
     title: str
     description: str | None
-    video_url: str
     xp_value: int
     order_index: int
     week_number: int | None
@@ -205,7 +204,6 @@ class LessonFields(Output):
     is_boss_battle: bool
     duration_minutes: int | None
     thumbnail_url: str | None
-    content_json: LessonContent | None
     mux_playback_id: str | None
     mux_asset_id: str | None
 
@@ -214,6 +212,8 @@ class LessonOut(LessonFields):
     """A lesson as an admin sees it; without `duration_minutes` of its own, it has those of its Mux video."""
 
     world_id: UUID
+    video_url: str
+    content_json: LessonContent | None
     duration_seconds: float | None
 
     def __post_init__(self) -> None:
