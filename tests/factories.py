@@ -80,7 +80,7 @@ class School:
                 session.add(row)
                 await session.flush()
 
-    async def scalar(self, query: sa.Select[Any]) -> Any:
+    async def scalar(self, query: sa.Executable) -> Any:
         async with self.sessions() as session:
             return await session.scalar(query)
 

@@ -74,7 +74,8 @@ def create_app(
                 yield
                 return
             maintenance = maintenance_of(resources)
-            async with running(settings.database_url, handlers_of(maintenance), schedules_of(maintenance)):
+            handlers = [*resources.emails.handlers(), *handlers_of(maintenance)]
+            async with running(settings.database_url, handlers, schedules_of(maintenance)):
                 yield
 
     app = Litestar(

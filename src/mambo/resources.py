@@ -22,7 +22,7 @@ from mambo.adapters.video import MuxVideo, VideoHost
 from mambo.auth.emails import EmailNotifier
 from mambo.auth.passwords import Passwords
 from mambo.auth.principals import PrincipalCache
-from mambo.auth.repository import PrincipalRepository
+from mambo.auth.repository import PrincipalRepository, RecoveryRepository
 from mambo.auth.tokens import AccessTokens, RefreshTokens, TokenIssuer
 from mambo.catalogue.repository import CatalogueRepository
 from mambo.catalogue.snapshot import Catalogue
@@ -78,7 +78,13 @@ class Resources(Struct, frozen=True, kw_only=True):
             video_host=create_video_host(settings),
             passwords=Passwords(),
             token_issuer=token_issuer,
-            emails=EmailNotifier(transactions, create_mailer(settings, clock), settings.web_address, clock),
+            emails=EmailNotifier(
+                transactions,
+                RecoveryRepository(pool),
+                create_mailer(settings, clock),
+                settings.web_address,
+                clock,
+            ),
             principals=PrincipalCache(PrincipalRepository(pool), token_issuer.access, cache, seconds=memory_seconds),
             catalogue=Catalogue(CatalogueRepository(pool), seconds=memory_seconds),
             limiter=RateLimiter(

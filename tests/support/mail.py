@@ -4,22 +4,29 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any, cast
 
 import pytest
+import sqlalchemy as sa
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from asgi_lifespan import LifespanManager
 from litestar import Litestar
 from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from conftest import TurnableClock
 from mambo.app import create_app
+from mambo.jobs import running
+from mambo.resources import Resources
 from mambo.settings import Settings
 
+UNFINISHED = sa.text(
+    "SELECT count(*) FROM jobs.queue WHERE status = 'picked' OR (status = 'queued' AND execute_after <= now())"
+)
 LINK = re.compile(r"^https://app\.mambo\.example/([a-z-]+)\?token=([A-Za-z0-9_-]{43})$", re.MULTILINE)
 
 
@@ -65,7 +72,11 @@ class MailServer:
             recipients, message = await self.arrived.get()
             found = LINK.search(text_of(message))
             if recipients == [email] and found is not None and found[1] == page:
+                await self.settle()
                 return found[2]
+
+    async def settle(self) -> None:
+        """Wait until no e-mail is being sent; the tests of an app replace this."""
 
 
 def text_of(message: EmailMessage, kind: str = "plain") -> str:
@@ -131,3 +142,16 @@ async def mail_app(mail_settings: Settings, clock: TurnableClock) -> AsyncIterat
     app = create_app(mail_settings, clock=clock, runs_jobs=False, memory_seconds=0)
     async with LifespanManager(app):  # type: ignore[arg-type]
         yield app
+
+
+def sending(app: Litestar) -> AbstractAsyncContextManager[None]:
+    """Run the jobs of an app that send e-mails, and no others."""
+    resources: Resources = app.state.resources
+    return running(resources.settings.database_url, resources.emails.handlers(), poll_seconds=0.1)
+
+
+async def settle(engine: AsyncEngine) -> None:
+    """Wait until no job is running or due."""
+    async with engine.connect() as connection:
+        while await connection.scalar(UNFINISHED):
+            await connection.rollback()

@@ -5,13 +5,11 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, Response, delete, post
-from litestar.background_tasks import BackgroundTask
+from litestar import Controller, Request, delete, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
-from mambo.auth.emails import EmailNotifier
 from mambo.auth.recovery import RecoveryService, provide_recovery_service
 from mambo.auth.refresh import RefreshService, provide_refresh_service
 from mambo.auth.repository import LiveSessionRepository, provide_live_sessions
@@ -75,12 +73,9 @@ class AuthController(Controller):
         self,
         data: JSONBody[Registration],
         sign_in: NamedDependency[SignInService],
-        emails: NamedDependency[EmailNotifier],
-    ) -> Response[Token]:
+    ) -> Token:
         """Create an account and sign it in; a link to confirm the address is sent by e-mail."""
-        account = await sign_in.register(data)
-        verification = BackgroundTask(emails.send_verification, account.id, account.email)
-        return Response(account.token, background=verification)
+        return await sign_in.register(data)
 
     @post("/token", status_code=200, responses=raises(401, 429))
     async def create_token(self, request: Request[Any, Any, Any], sign_in: NamedDependency[SignInService]) -> Token:
@@ -97,14 +92,10 @@ class AuthController(Controller):
         self,
         data: JSONBody[ForgottenPassword],
         recovery: NamedDependency[RecoveryService],
-        emails: NamedDependency[EmailNotifier],
-    ) -> Response[OnItsWay]:
+    ) -> OnItsWay:
         """Send a link to set a new password if the address has an account; the response is always the same."""
-        user = await recovery.find(data.email)
-        return Response(
-            OnItsWay(detail="If there is an account with this address, an e-mail is on its way to it."),
-            background=BackgroundTask(emails.send_reset, user.id, user.email) if user else None,
-        )
+        await recovery.request_reset(data.email)
+        return OnItsWay(detail="If there is an account with this address, an e-mail is on its way to it.")
 
     @post("/reset-password", status_code=204)
     async def reset_password(self, data: JSONBody[PasswordReset], recovery: NamedDependency[RecoveryService]) -> None:
@@ -170,11 +161,7 @@ class SessionController(Controller):
         self,
         principal: NamedDependency[Principal],
         recovery: NamedDependency[RecoveryService],
-        emails: NamedDependency[EmailNotifier],
-    ) -> Response[OnItsWay]:
+    ) -> OnItsWay:
         """Send the link that confirms your address again; older links stop working."""
-        user = await recovery.get_unverified(principal.user_id)
-        return Response(
-            OnItsWay(detail="An e-mail is on its way to you."),
-            background=BackgroundTask(emails.send_verification, user.id, user.email),
-        )
+        await recovery.request_verification(principal.user_id)
+        return OnItsWay(detail="An e-mail is on its way to you.")

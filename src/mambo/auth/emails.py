@@ -1,21 +1,23 @@
-"""E-mails that carry a token: a link to set a new password, and one to confirm an address."""
+"""E-mails with a token: a link to set a new password, and one to confirm an address. Each is sent by a job."""
 
 import secrets
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from msgspec import Struct
-from sqlalchemy.exc import SQLAlchemyError
 
 from mambo.adapters.mail import Mail, Mailer
 from mambo.auth.models import EmailToken, TokenPurpose
-from mambo.auth.repository import EmailTokenRepository
+from mambo.auth.repository import EmailTokenRepository, RecoveryRepository
 from mambo.auth.tokens import hash_of
 from mambo.clock import Clock
 from mambo.database.session import Transactions
-from mambo.errors import MamboError, Unavailable
+from mambo.errors import DependencyFailed, Unavailable
+from mambo.jobs import Handler, Job, Retries
+from mambo.users.repository import Credential
 
 log = structlog.get_logger(__name__)
 
@@ -35,16 +37,39 @@ EMAIL_TEMPLATES = {
 }
 
 
-class EmailNotifier:
-    """Sends the e-mails that carry a token, after the response; a failure is logged, because no client waits for it.
+RETRIES = Retries(longest=timedelta(minutes=10), attempts=8)  # about half an hour, because links are short-lived
 
-    The token is created here and not in the request, so that the response takes the same time whether or not the
+
+class SendResetLink(Job, frozen=True):
+    """Send a link to set a new password, if the address has an active account."""
+
+    email: str
+
+
+class SendVerificationLink(Job, frozen=True):
+    """Send a link to confirm a person's address."""
+
+    user_id: UUID
+
+
+class EmailNotifier:
+    """Sends the e-mails with a token.
+
+    The account is looked up here and not in the request, so that the response takes the same time whether or not the
     address has an account. The e-mails contain nothing that a person has entered, because anyone can register with
     someone else's address.
     """
 
-    def __init__(self, transactions: Transactions, mailer: Mailer | None, web_address: str, clock: Clock) -> None:
-        self.transactions, self.mailer, self.web_address, self.clock = transactions, mailer, web_address, clock
+    def __init__(
+        self,
+        transactions: Transactions,
+        accounts: RecoveryRepository,
+        mailer: Mailer | None,
+        web_address: str,
+        clock: Clock,
+    ) -> None:
+        self.transactions, self.accounts, self.mailer = transactions, accounts, mailer
+        self.web_address, self.clock = web_address, clock
         self._templates = Environment(
             loader=PackageLoader("mambo.auth"),
             autoescape=select_autoescape(),
@@ -52,6 +77,13 @@ class EmailNotifier:
             trim_blocks=True,
             keep_trailing_newline=True,
         )
+
+    def handlers(self) -> list[Handler[Any]]:
+        """Return the handlers of the jobs."""
+        return [
+            Handler(SendResetLink, self.send_reset_link, RETRIES),
+            Handler(SendVerificationLink, self.send_verification_link, RETRIES),
+        ]
 
     def require_mailer(self) -> Mailer:
         """Return the mailer.
@@ -67,32 +99,47 @@ class EmailNotifier:
             )
         return self.mailer
 
-    async def send_reset(self, user_id: UUID, email: str) -> None:
-        """Send a link with which a new password can be set within an hour."""
-        await self._send(TokenPurpose.RESET, user_id, email)
+    async def send_reset_link(self, job: SendResetLink) -> None:
+        """Send a link with which a new password can be set within an hour.
 
-    async def send_verification(self, user_id: UUID, email: str) -> None:
-        """Send a link that confirms the address within a day; without a mailer do nothing."""
-        if self.mailer is not None:
-            await self._send(TokenPurpose.VERIFY, user_id, email)
+        Raises:
+            DependencyTimedOut, Unavailable: the mail server failed for now.
 
-    async def _send(self, purpose: TokenPurpose, user_id: UUID, email: str) -> None:
+        """
+        account = await self.accounts.find_active(job.email)
+        if account is not None:
+            await self._send(self.require_mailer(), TokenPurpose.RESET, account)
+
+    async def send_verification_link(self, job: SendVerificationLink) -> None:
+        """Send a link that confirms the address within a day; without a mailer do nothing.
+
+        Raises:
+            DependencyTimedOut, Unavailable: the mail server failed for now.
+
+        """
+        account = await self.accounts.find(job.user_id)
+        if account is not None and self.mailer is not None:
+            await self._send(self.mailer, TokenPurpose.VERIFY, account)
+
+    async def _send(self, mailer: Mailer, purpose: TokenPurpose, account: Credential) -> None:
+        """Store a token, send it, and then delete the person's older tokens for the purpose."""
         token, now = secrets.token_urlsafe(32), self.clock()
         row = EmailToken(
-            user_id=user_id,
-            purpose=purpose,
             hash=hash_of(token),
+            user_id=account.id,
+            purpose=purpose,
             expires_at=now + EMAIL_TEMPLATES[purpose].lifetime,
             created_at=now,
         )
+        async with self.transactions.begin() as session:
+            await EmailTokenRepository(session).add(row)
         try:
-            mailer = self.require_mailer()
-            async with self.transactions.begin() as session:
-                await EmailTokenRepository(session).replace(row)
-            await mailer.send(self._render(purpose, email, token))
-        except (MamboError, SQLAlchemyError, OSError) as error:
-            reason = error.detail if isinstance(error, MamboError) else type(error).__name__
-            log.error("mail not sent", purpose=purpose, user_id=str(user_id), reason=reason)  # noqa: TRY400 - said
+            await mailer.send(self._render(purpose, account.email, token))
+        except DependencyFailed as error:  # it would fail again
+            log.error("mail not sent", purpose=purpose, user_id=str(account.id), reason=error.detail)  # noqa: TRY400 - the reason says it
+            return
+        async with self.transactions.begin() as session:
+            await EmailTokenRepository(session).remove_others(account.id, purpose, row.hash)
 
     def _render(self, purpose: TokenPurpose, email: str, token: str) -> Mail:
         template = EMAIL_TEMPLATES[purpose]

@@ -47,13 +47,16 @@ class TokenPurpose(enum.StrEnum):
 
 
 class EmailToken(Base):
-    """The SHA-256 of a token that was sent by e-mail. A newer one replaces it, and its use deletes it."""
+    """The SHA-256 of a token that is sent by e-mail.
+
+    Once a newer one was sent for the same purpose, or one was used, the others are deleted.
+    """
 
     __tablename__ = "email_token"
-    __table_args__ = (sa.UniqueConstraint("hash"),)
+    __table_args__ = (sa.Index("ix_email_token_owner", "user_id", "purpose"),)
 
-    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    purpose: Mapped[TokenPurpose] = mapped_column(one_of(TokenPurpose), primary_key=True)
-    hash: Mapped[bytes]
+    hash: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
+    purpose: Mapped[TokenPurpose] = mapped_column(one_of(TokenPurpose))
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime]

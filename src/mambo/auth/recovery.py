@@ -1,13 +1,15 @@
 """Forgotten passwords, and the confirmation of e-mail addresses."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
 from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mambo.auth.emails import EmailNotifier
+from mambo.auth.emails import EmailNotifier, SendResetLink, SendVerificationLink
 from mambo.auth.models import TokenPurpose
 from mambo.auth.passwords import Passwords, require_good_password
 from mambo.auth.repository import EmailTokenRepository, RecoveryRepository
@@ -15,9 +17,10 @@ from mambo.auth.service import SessionService
 from mambo.auth.tokens import hash_of
 from mambo.database.pool import Pool
 from mambo.errors import Conflict, FieldProblem, Invalid
+from mambo.jobs import Job, enqueue
 from mambo.limits.rules import FORGOT_ACCOUNT, SIGN_IN_ACCOUNT, VERIFY_ACCOUNT
 from mambo.limits.service import RateLimiter
-from mambo.users.repository import Credential, UserRepository
+from mambo.users.repository import UserRepository
 from mambo.users.rules import normalize_email
 
 log = structlog.get_logger(__name__)
@@ -26,8 +29,9 @@ log = structlog.get_logger(__name__)
 class RecoveryService:
     """Decides who is sent a token by e-mail, and what the token does when it is returned."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one for each repository and port
         self,
+        enqueue: Callable[[Job], Awaitable[None]],
         credentials: RecoveryRepository,
         tokens: EmailTokenRepository,
         users: UserRepository,
@@ -37,11 +41,12 @@ class RecoveryService:
         emails: EmailNotifier,
         now: datetime,
     ) -> None:
+        self.enqueue = enqueue
         self.credentials, self.tokens, self.users, self.sessions = credentials, tokens, users, sessions
         self.passwords, self.limiter, self.emails, self.now = passwords, limiter, emails, now
 
-    async def find(self, email: str) -> Credential | None:
-        """Return the active account with this address, to which a link to set a new password is sent.
+    async def request_reset(self, email: str) -> None:
+        """Send a link to set a new password, if the address has an active account.
 
         Raises:
             TooMany: this was requested too often, whether or not there is an account.
@@ -50,10 +55,10 @@ class RecoveryService:
         """
         self.emails.require_mailer()
         await self.limiter.hit(FORGOT_ACCOUNT, normalize_email(email))
-        return await self.credentials.find_active(normalize_email(email))
+        await self.enqueue(SendResetLink(normalize_email(email)))
 
-    async def get_unverified(self, user_id: UUID) -> Credential:
-        """Return the account, to which a link to confirm its address is sent.
+    async def request_verification(self, user_id: UUID) -> None:
+        """Send a link to confirm a person's address.
 
         Raises:
             Conflict: the address is confirmed.
@@ -66,7 +71,7 @@ class RecoveryService:
         if user.email_verified_at is not None:
             raise Conflict("Your e-mail address is confirmed already.", code="already_verified")
         await self.limiter.hit(VERIFY_ACCOUNT, user.email)
-        return user
+        await self.enqueue(SendVerificationLink(user_id))
 
     async def reset_password(self, token: str, new_password: str) -> None:
         """Set a new password and end all sessions of the person; this also confirms the address.
@@ -104,6 +109,7 @@ class RecoveryService:
         user_id = await self.tokens.use(purpose, hash_of(token), self.now)
         if user_id is None:
             raise useless_link()
+        await self.tokens.remove_others(user_id, purpose, hash_of(token))
         await self.users.confirm_email(user_id, self.now)
         return user_id
 
@@ -126,6 +132,7 @@ def provide_recovery_service(
     now: NamedDependency[datetime],
 ) -> RecoveryService:
     return RecoveryService(
+        partial(enqueue, session),
         RecoveryRepository(pool),
         EmailTokenRepository(session),
         UserRepository(session),

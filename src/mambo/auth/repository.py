@@ -6,7 +6,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from litestar.di import NamedDependency
 from msgspec import Struct
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
 from mambo.auth.models import AuthSession, EmailToken, RefreshToken, TokenPurpose
@@ -247,11 +246,12 @@ class EmailTokenRepository(Repository[EmailToken]):
     model_type = EmailToken
     id_attribute = "hash"
 
-    async def replace(self, token: EmailToken) -> None:
-        """Store a token in place of an older one for the same person and purpose, in one statement."""
-        values = {"hash": token.hash, "expires_at": token.expires_at, "created_at": token.created_at}
-        query = insert(EmailToken).values(user_id=token.user_id, purpose=token.purpose, **values)
-        await self.session.execute(query.on_conflict_do_update(index_elements=["user_id", "purpose"], set_=values))
+    async def remove_others(self, user_id: UUID, purpose: TokenPurpose, token_hash: bytes) -> None:
+        """Delete the person's other tokens for the purpose."""
+        query = sa.delete(EmailToken).where(
+            EmailToken.user_id == user_id, EmailToken.purpose == purpose, EmailToken.hash != token_hash
+        )
+        await self.session.execute(query, execution_options={"synchronize_session": False})
 
     async def use(self, purpose: TokenPurpose, token_hash: bytes, now: datetime) -> UUID | None:
         """Delete a usable token and return its owner's id; None when there is none.

@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mambo.auth.emails import SendVerificationLink
 from mambo.auth.models import AuthSession
 from mambo.auth.passwords import HashingSlot, Passwords, require_good_password
 from mambo.auth.principals import ForgetPrincipal, PrincipalCache
@@ -29,6 +30,7 @@ from mambo.database.session import Transactions
 from mambo.errors import Conflict, Invalid, NotFound, NotSignedIn
 from mambo.game.models import ActivityReason
 from mambo.game.repository import ActivityRepository
+from mambo.jobs.queue import enqueue
 from mambo.limits.rules import SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_ALL
 from mambo.limits.service import RateLimiter, address_of
 from mambo.users.models import User
@@ -50,14 +52,6 @@ class Device(Struct, frozen=True):
     address: str
 
 
-class RegisteredAccount(Struct, frozen=True):
-    """A new account, and the tokens of its first session."""
-
-    id: UUID
-    email: str
-    token: Token
-
-
 class SignInService:
     """Opens sessions, in transactions of its own: none is open while a password is hashed."""
 
@@ -74,8 +68,8 @@ class SignInService:
         self.transactions, self.credentials, self.passwords = transactions, credentials, passwords
         self.tokens, self.limiter, self.device, self.now = tokens, limiter, device, now
 
-    async def register(self, data: Registration) -> RegisteredAccount:
-        """Create an account and sign it in.
+    async def register(self, data: Registration) -> Token:
+        """Create an account, sign it in, and send a link to confirm its address.
 
         Raises:
             Conflict: the e-mail address has an account.
@@ -87,7 +81,8 @@ class SignInService:
         async with self.transactions.begin() as session:
             users = UserRepository(session)
             await users.add_account(user, timezone=data.timezone or "UTC", level_tag=data.current_level_tag)
-            return RegisteredAccount(user.id, user.email, await self._open_session(session, user.id))
+            await enqueue(session, SendVerificationLink(user.id))
+            return await self._open_session(session, user.id)
 
     async def sign_in(self, credentials: Credentials) -> Token:
         """Sign in with an e-mail address and a password.

@@ -99,7 +99,7 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 await self._work()
-            except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
+            except Exception as error:  # noqa: BLE001 - a subscription that ended would miss all later messages
                 log.warning("jobs interrupted", reason=type(error).__name__)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), RECONNECT_SECONDS)

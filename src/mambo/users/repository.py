@@ -40,6 +40,10 @@ class CredentialRepository(ReadRepository):
         """Return the credential of the active account with this normalized e-mail address."""
         return await self._one(ACTIVE_CREDENTIAL_BY_EMAIL, email=email)
 
+    async def find(self, user_id: UUID) -> Credential | None:
+        """Return the credential of an account, or None."""
+        return await self._one(CREDENTIAL_BY_ID, user_id=user_id)
+
     async def get(self, user_id: UUID) -> Credential:
         """Return the credential of an account.
 

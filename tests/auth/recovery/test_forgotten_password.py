@@ -16,15 +16,18 @@ import uvicorn
 from asgi_lifespan import LifespanManager
 from litestar import Litestar
 from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from conftest import TurnableClock
 from factories import Caller, School
 from mambo.app import create_app
+from mambo.auth.emails import SendResetLink
 from mambo.auth.models import EmailToken
 from mambo.database.base import metadata
+from mambo.jobs import run_now
 from mambo.settings import Settings
 from mambo.users.models import User
-from support.mail import MailServer, text_of
+from support.mail import MailServer, sending, settle, text_of
 
 ANA = {"email": "ana@example.com", "password": "back on two and six", "first_name": "Ana", "last_name": "Ruiz"}
 NEW = "forward on six and two"
@@ -36,6 +39,7 @@ RESET = "/api/auth/reset-password"
 async def ana(school: School, client: httpx.AsyncClient, mailbox: MailServer) -> Caller:
     """Return a registered person who is signed in."""
     response = await client.post("/api/auth/register", json=ANA)
+    await mailbox.settle()
     user_id = await school.scalar(sa.select(User.id))
     return Caller(client, user_id, ANA["email"], response.json()["access_token"])
 
@@ -89,6 +93,7 @@ async def test_a_reset_ends_no_session_of_others(
 async def test_the_mail_says_what_it_is_about(ana: Caller, client: httpx.AsyncClient, mailbox: MailServer) -> None:
     """Text and HTML contain the link, how long it works, and what to do if someone else requested it."""
     await client.post(FORGOT, json={"email": ANA["email"]})
+    await mailbox.settle()
 
     recipients, message = mailbox.arrived.get_nowait()
     while message["Subject"] != "Set a new password":
@@ -118,6 +123,7 @@ async def test_the_response_is_the_same_whether_or_not_there_is_an_account(
 ) -> None:
     """For an active account, a disabled one, which gets no mail, and none."""
     disabled = await school.person(is_active=False)
+    await mailbox.settle()
     while not mailbox.arrived.empty():
         mailbox.arrived.get_nowait()
 
@@ -129,6 +135,7 @@ async def test_the_response_is_the_same_whether_or_not_there_is_an_account(
     known, *others = [(reply.status_code, sorted(reply.headers.items()), reply.content) for reply in responses]
     assert known[0] == 202
     assert others == [known, known]
+    await mailbox.settle()
     assert mailbox.arrived.qsize() == 1
 
 
@@ -273,6 +280,7 @@ async def test_a_refusal_by_the_mail_server_is_logged_and_does_not_change_the_re
     mailbox.rcpt_reply = "550 no such person: ana@example.com"
 
     response = await client.post(FORGOT, json={"email": ANA["email"]})
+    await mailbox.settle()
 
     [line] = [record.msg for record in caplog.records if "mail not sent" in str(record.msg)]
     assert response.status_code == 202
@@ -288,8 +296,40 @@ async def test_a_refusal_by_the_mail_server_is_logged_and_does_not_change_the_re
     }
 
 
+async def test_a_mail_that_is_refused_for_now_is_sent_later_and_the_earlier_link_works_until_then(
+    school: School, ana: Caller, client: httpx.AsyncClient, mailbox: MailServer, engine: AsyncEngine
+) -> None:
+    earlier = await forget(client, mailbox)
+    mailbox.rcpt_reply = "451 try again later"
+    await client.post(FORGOT, json={"email": ANA["email"]})
+    await mailbox.settle()
+    attempts = sa.text("SELECT attempts FROM jobs.queue WHERE execute_after > now()")
+    assert await school.scalar(attempts) == 1
+    assert await school.scalar(sa.select(sa.func.count()).select_from(EmailToken)) == 2 + 1  # one confirms the address
+
+    mailbox.rcpt_reply = "250 fine"
+    async with school.sessions.begin() as session:
+        assert await run_now(session, SendResetLink) == 1
+    later = await mailbox.link_to("reset-password", ANA["email"])
+
+    responses = [await client.post(RESET, json={"token": token, "new_password": NEW}) for token in (earlier, later)]
+    assert [response.status_code for response in responses] == [422, 204]
+
+
+async def test_the_earlier_link_works_while_a_newer_mail_is_not_sent(
+    ana: Caller, client: httpx.AsyncClient, mailbox: MailServer
+) -> None:
+    token = await forget(client, mailbox)
+    mailbox.rcpt_reply = "451 try again later"
+    await client.post(FORGOT, json={"email": ANA["email"]})
+    await mailbox.settle()
+
+    response = await client.post(RESET, json={"token": token, "new_password": NEW})
+
+    assert response.status_code == 204
+
+
 async def test_the_response_does_not_wait_for_the_mail(ana: Caller, app: Litestar, mailbox: MailServer) -> None:
-    """Over HTTP, because an in-process client gets the response only after background tasks."""
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
     mailbox.may_go_on.clear()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -308,20 +348,21 @@ async def test_the_response_does_not_wait_for_the_mail(ana: Caller, app: Litesta
 async def calling(settings: Settings, clock: TurnableClock) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of an app with other settings."""
     app = create_app(settings, clock=clock, runs_jobs=False)
-    async with LifespanManager(app):  # type: ignore[arg-type]
+    async with LifespanManager(app), sending(app):  # type: ignore[arg-type]
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield client
 
 
 async def test_in_development_mail_is_written_to_a_folder(
-    school: School, settings: Settings, clock: TurnableClock, tmp_path: Path
+    school: School, settings: Settings, clock: TurnableClock, tmp_path: Path, engine: AsyncEngine
 ) -> None:
     learner = await school.person()
     without = replace(settings, smtp_url=None, mambo_data_dir=str(tmp_path))
 
     async with calling(without, clock) as client:
         response = await client.post(FORGOT, json={"email": learner.email})
+        await settle(engine)
 
     [file] = (tmp_path / "mail").iterdir()
     assert response.status_code == 202

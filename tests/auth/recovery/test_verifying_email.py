@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from conftest import TurnableClock
 from factories import Caller, School
+from mambo.auth.service import SignInService
 from mambo.users.models import User
 from support.mail import MailServer
 
@@ -44,6 +45,25 @@ async def test_a_refused_registration_sends_no_mail(
     response = await client.post("/api/auth/register", json=account)
 
     assert response.status_code == 409
+    await mailbox.settle()
+    assert mailbox.arrived.empty()
+
+
+async def test_a_registration_that_is_rolled_back_sends_no_mail(
+    school: School, client: httpx.AsyncClient, mailbox: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is part of the transaction that creates the account."""
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(SignInService, "_open_session", fail)
+    account = {"email": "ana@example.com", "password": "back on two and six", "first_name": "Ana", "last_name": "Ruiz"}
+
+    response = await client.post("/api/auth/register", json=account)
+
+    assert response.status_code == 500
+    assert await school.scalar(sa.text("SELECT count(*) FROM jobs.queue")) == 0
     assert mailbox.arrived.empty()
 
 
@@ -119,6 +139,7 @@ async def test_a_confirmed_address_is_sent_no_mail(
     response = await learner.post(RESEND)
 
     assert (response.status_code, response.json()["code"]) == (409, "already_verified")
+    await mailbox.settle()
     assert mailbox.arrived.empty()
 
 
@@ -138,4 +159,5 @@ async def test_without_a_sign_in_no_mail_is_sent(client: httpx.AsyncClient, mail
     response = await client.post(RESEND)
 
     assert response.status_code == 401
+    await mailbox.settle()
     assert mailbox.arrived.empty()
