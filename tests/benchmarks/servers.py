@@ -1,4 +1,4 @@
-"""Starts what is measured, each a process of its own, and ends it by its id."""
+"""Starts each server that is measured as a process, and ends it by its id."""
 
 import socket
 import subprocess
@@ -21,7 +21,7 @@ MB = 1_000_000
 
 
 class Server(Struct, frozen=True):
-    """A server that answers, and how long it took to."""
+    """A running server, and the seconds from its start to its first response."""
 
     address: str
     pid: int
@@ -29,13 +29,13 @@ class Server(Struct, frozen=True):
     ready_seconds: float
 
     def memory_mb(self) -> float:
-        """The memory it resides in."""
+        """Return its resident memory in MB."""
         return float(psutil.Process(self.pid).memory_info().rss / MB)
 
 
 @contextmanager
 def served(command: Sequence[str], environ: Mapping[str, str], log: Path) -> Iterator[Server]:
-    """Run uvicorn on a free port, with nothing of this process's environment, until it is not needed any more."""
+    """Run uvicorn on a free port until the block ends; it inherits no environment variables."""
     port = free_port()
     arguments = [sys.executable, "-m", *command, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as file:
@@ -58,7 +58,12 @@ def free_port() -> int:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Return once it answers."""
+    """Return after the first response of the server.
+
+    Raises:
+        ClickException: it has ended, or not responded in time.
+
+    """
     until = time.monotonic() + READY_SECONDS
     with httpx.Client(base_url=address) as client:
         while process.poll() is None and time.monotonic() < until:
@@ -68,7 +73,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path) 
                 time.sleep(0.01)
             else:
                 return
-    raise click.ClickException(f"{log.stem} does not answer: {log} says why.")
+    raise click.ClickException(f"{log.stem} does not respond: see {log}.")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -81,6 +86,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def image_command() -> list[str]:
-    """How the image runs the project: the Dockerfile's own command."""
+    """Return the command of the Dockerfile, by which the image runs the project."""
     command = (ROOT / "Dockerfile").read_text().rpartition("\nCMD ")[2].replace("\\\n", "")
     return msgspec.json.decode(command, type=list[str])

@@ -1,6 +1,6 @@
--- Asks for every path as every learner, each pair once before any comes again.
--- Arguments: the method, a file of tokens and one of paths, one a line; without tokens nobody is signed in.
-local method, headers, paths, asked = nil, {}, {}, 0
+-- Sends a request for every path with every token; no pair is repeated before all have been sent.
+-- Arguments: the method, a file of tokens and a file of paths, one a line; without tokens, requests are anonymous.
+local method, headers, paths, sent = nil, {}, {}, 0
 
 function init(arguments)
    method = arguments[1]
@@ -14,9 +14,9 @@ function init(arguments)
 end
 
 function request()
-   local learner, turn = asked % #headers, math.floor(asked / #headers)
-   asked = asked + 1
-   return wrk.format(method, paths[(turn + learner) % #paths + 1], headers[learner + 1])
+   local caller, turn = sent % #headers, math.floor(sent / #headers)
+   sent = sent + 1
+   return wrk.format(method, paths[(turn + caller) % #paths + 1], headers[caller + 1])
 end
 
 function done(summary, latency)

@@ -1,4 +1,4 @@
-"""The load: `wrk`, one thread and 32 connections, with the learners in turn."""
+"""The load: `wrk` with one thread and 32 connections, which sends requests as several callers in turn."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ CONNECTIONS = 32
 
 
 class Round(Struct, frozen=True):
-    """What `wrk` saw; `refused` are answers of 400 and more, `broken` are connections that failed or timed out."""
+    """The report of `wrk`: `refused` counts statuses from 400, `broken` connections that failed or timed out."""
 
     requests: int
     seconds: float
@@ -30,7 +30,12 @@ class Round(Struct, frozen=True):
 
 
 def require_wrk() -> None:
-    """Refuse to begin without the program that makes the load."""
+    """Require that `wrk` is installed.
+
+    Raises:
+        ClickException: it is not.
+
+    """
     if shutil.which("wrk") is None:
         raise click.ClickException(
             "wrk, which makes the load, is not installed: try `apt-get install wrk`, or `brew install wrk`."
@@ -38,7 +43,7 @@ def require_wrk() -> None:
 
 
 def load(address: str, method: str, tokens: Sequence[str], paths: Sequence[str], *, seconds: int) -> Round:
-    """Ask for the paths as the owners of the tokens, for so long and as fast as it is answered."""
+    """Send requests for the paths with the tokens for some seconds, each as soon as a connection is free."""
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, "tokens"), Path(folder, "paths")
         for file, lines in zip(files, (tokens, paths), strict=True):

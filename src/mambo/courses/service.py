@@ -206,7 +206,7 @@ class CourseService:
         """
         await self.worlds.lock(world_id)
         if len({place.lesson_id for place in places}) < len(places):
-            raise Invalid.field("lesson_id", "stands twice in the list: name each lesson once", "not_unique")
+            raise Invalid.field("lesson_id", "is in the list twice: name each lesson once", "not_unique")
         levels = set(await self.levels.get_ids(world_id))
         if foreign := [place.level_id for place in places if place.level_id not in levels]:
             raise Invalid.field("level_id", f"is not a level of this course: {foreign[0]}")
