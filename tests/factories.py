@@ -29,12 +29,6 @@ class Caller:
     def __init__(self, client: httpx.AsyncClient, user_id: UUID, email: str, token: str) -> None:
         self.client, self.user_id, self.email, self.token = client, user_id, email, token
 
-    def at(self, app: Litestar) -> "Caller":
-        """The same person, whose requests go to another app, as to another worker."""
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
-        client = httpx.AsyncClient(transport=transport, base_url="http://test")
-        return Caller(client, self.user_id, self.email, self.token)
-
     async def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"} | kwargs.pop("headers", {})
         return await self.client.request(method, path, headers=headers, **kwargs)
@@ -56,7 +50,7 @@ class Caller:
 
 
 def calling(app: Litestar, caller: Caller) -> Caller:
-    """Return the same person as a caller of another worker."""
+    """Return the user as a client of another app, as of another worker."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
     client = httpx.AsyncClient(transport=transport, base_url="http://test")
     return Caller(client, caller.user_id, caller.email, caller.token)
@@ -85,7 +79,7 @@ class School:
             return await session.scalar(query)
 
     async def count(self, model: type[Base]) -> int:
-        """The number of rows in the table of a model."""
+        """Return the number of rows in the table of a model."""
         number: int = await self.scalar(sa.select(sa.func.count()).select_from(model))
         return number
 

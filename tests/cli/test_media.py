@@ -29,7 +29,7 @@ from support.processes import (
     PATIENCE_SECONDS,
     Finished,
     Served,
-    ask_every_worker,
+    call_every_worker,
     connected_workers,
     mambo,
     query,
@@ -411,7 +411,7 @@ async def one_round(
     await insert_uploads(url, videos)
     events = [event for video in videos for event in events_of(video)]
     rng.shuffle(events)
-    await ask_every_worker(served, workers=2)
+    await call_every_worker(served, workers=2)
 
     def kill() -> None:
         if victim == "server":

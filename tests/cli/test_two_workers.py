@@ -12,7 +12,7 @@ import pytest
 from support.processes import (
     Finished,
     Served,
-    ask_every_worker,
+    call_every_worker,
     mambo,
     query,
     serve,
@@ -41,7 +41,7 @@ async def completions(make_database: Callable[[str], Any], tmp_path_factory: pyt
     url: str = await make_database("served_by_workers")
     folder = tmp_path_factory.mktemp("workers")
     async with serve(folder, "--workers", "2", environ={"DATABASE_URL": url}) as served:
-        served_by, bodies = await ask_every_worker(served, workers=2)
+        served_by, bodies = await call_every_worker(served, workers=2)
         lessons, responses = await complete_concurrently(served)
         mixed = await complete_mixed(served, lessons)
         verified = await mambo("game", "verify", folder=folder, environ={"DATABASE_URL": url})

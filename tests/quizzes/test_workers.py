@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from support.processes import Served, ask_every_worker, query, serve
+from support.processes import Served, call_every_worker, query, serve
 
 AT_ONCE = 50
 FREE_QUIZZES = """
@@ -29,7 +29,7 @@ async def rush(make_database: Callable[[str], Any], tmp_path_factory: pytest.Tem
     url: str = await make_database("quizzed_by_workers")
     environ = {"DATABASE_URL": url, "LIMIT_QUIZ": "40/hour"}
     async with serve(tmp_path_factory.mktemp("workers"), "--workers", "2", environ=environ) as served:
-        await ask_every_worker(served, workers=2)
+        await call_every_worker(served, workers=2)
         quizzes = await query(url, FREE_QUIZZES)
         return Rush(url, [lesson for lesson, _ in quizzes], await pass_concurrently(served, dict(quizzes)))
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from asgi_lifespan import LifespanManager
 
 from conftest import TurnableClock
-from factories import School
+from factories import School, calling
 from mambo.app import create_app
 from mambo.settings import Settings
 
@@ -52,7 +52,7 @@ async def test_recent_activity_is_cached_and_totals_are_not(
         for lesson in lessons:
             await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
             await school.person()
-            stats.append((await admin.at(app).get("/api/admin/stats")).json())
+            stats.append((await calling(app, admin).get("/api/admin/stats")).json())
 
     assert [one["total_users"] for one in stats] == [3, 4]
     assert [one["completions_by_day"][0]["completions"] for one in stats] == [1, 1]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from support.processes import ask_every_worker, query, serve, sign_in
+from support.processes import call_every_worker, query, serve, sign_in
 
 ROUNDS = 5
 AT_ONCE = 20
@@ -31,7 +31,7 @@ async def rush(make_database: Callable[[str], Any], tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("battles")
     submitting, grading = [], []
     async with serve(folder, "--workers", "2", environ={"DATABASE_URL": url}) as served:
-        served_by, _ = await ask_every_worker(served, workers=2)
+        served_by, _ = await call_every_worker(served, workers=2)
         admin = json.loads((served.data_dir / "admin.json").read_bytes())
         async with served.client() as client:
             staff = await sign_in(client, admin["email"], admin["password"])

@@ -168,7 +168,7 @@ async def sign_in(client: httpx.AsyncClient, email: str, password: str) -> dict[
     return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
 
-async def ask_every_worker(served: Served, *, workers: int) -> tuple[set[int], set[str]]:
+async def call_every_worker(served: Served, *, workers: int) -> tuple[set[int], set[str]]:
     """Get the courses over new connections until this number of processes has responded.
 
     Returns their process ids, and the distinct bodies.

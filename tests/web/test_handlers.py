@@ -48,7 +48,7 @@ async def require_password(connection: ASGIConnection[Any, Any, Any, Any], handl
 
 
 async def call(handler: Any, *, method: str = "GET", **headers: str) -> httpx.Response:
-    """Call the handler in an app of its own."""
+    """Call the handler in an app without others."""
     app = Litestar([handler], openapi_config=None, logging_config=None)
     transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
