@@ -31,7 +31,7 @@ R2 = {
 }
 EVERYTHING = PRODUCTION | SECRETS | R2
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
-FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
 
 
 def commands(group: click.Group, *names: str) -> list[tuple[str, ...]]:
