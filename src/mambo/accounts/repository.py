@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -11,17 +11,18 @@ from msgspec import Struct
 
 from mambo.accounts.schemas import Account, Profile
 from mambo.database.pool import Pool
-from mambo.database.repository import AFTER_ALL, Query, ReadRepository
-from mambo.database.statements import param
+from mambo.database.repository import AFTER_ALL, Query, ReadRepository, Search
+from mambo.database.statements import Statement, param
 from mambo.entitlements.models import Subscription, SubscriptionStatus, Tier
 from mambo.errors import NotFound
 from mambo.game.repository import newest_run
 from mambo.game.rules import current_streak, local_date
 from mambo.users.models import LevelTag, User, UserProfile
-from mambo.users.repository import UserRepository, has_email
+from mambo.users.repository import SEARCH_TEXT, UserRepository, contains, has_email, users_containing
 from mambo.web.principal import Role
 from mambo.web.schemas import Page
 
+SCANNED = 5000  # accounts that a search reads before it uses the index
 OutputT = TypeVar("OutputT", Profile, Account)
 
 
@@ -54,12 +55,6 @@ class AccountRow(Struct, frozen=True):
         return kind(**values, streak_count=streak)
 
 
-def contains(words: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Return the condition that a name or an e-mail address contains the words, in any case."""
-    name = User.first_name + " " + User.last_name
-    return sa.or_(*(sa.func.strpos(sa.func.lower(text), sa.func.lower(words)) > 0 for text in (name, User.email)))
-
-
 ACCOUNTS = (
     sa.select(
         User.id,
@@ -87,16 +82,28 @@ ACCOUNT = Query(ACCOUNTS.where(User.id == param("user_id", sa.Uuid())), AccountR
 
 
 @cache
-def accounts_page(*, has_words: bool, has_role: bool) -> Query[AccountRow]:
+def accounts_page(*, has_words: bool, has_role: bool, scanned: int) -> Query[AccountRow] | Search[AccountRow]:
     """Return the query of a page of accounts, the newest first (ids are in order of age), with these filters."""
-    ids = sa.select(User.id).where(User.id < param("before", sa.Uuid()))
-    if has_words:
-        ids = ids.where(contains(param("words", sa.Text())))
-    if has_role:
-        ids = ids.where(User.role == param("role", sa.Text()))
-    # A subquery, so that streaks are computed for the page alone and not for the accounts that OFFSET skips.
-    page = ids.order_by(User.id.desc()).limit(param("limit", sa.Integer())).offset(param("skip", sa.Integer()))
-    return Query(ACCOUNTS.where(User.id.in_(page)).order_by(User.id.desc()), AccountRow)
+
+    def filtered(user: Any) -> sa.Select[UUID]:
+        ids = sa.select(user.id).where(user.id < param("before", sa.Uuid())).order_by(user.id.desc())
+        return ids.where(user.role == param("role", sa.Text())) if has_role else ids
+
+    def page(ids: sa.Select[UUID]) -> Query[AccountRow]:
+        # A subquery, so that streaks are computed for the page alone and not for the accounts that OFFSET skips.
+        ids = ids.limit(param("limit", sa.Integer())).offset(param("skip", sa.Integer()))
+        return Query(ACCOUNTS.where(User.id.in_(ids)).order_by(User.id.desc()), AccountRow)
+
+    everyone = filtered(User)
+    if not has_words:
+        return page(everyone)
+    words = param("words", sa.Text())
+    newest = everyone.add_columns(SEARCH_TEXT.label("text")).limit(scanned).subquery()
+    return Search(
+        scan=page(sa.select(newest.c.id).where(contains(newest.c.text, words)).order_by(newest.c.id.desc())),
+        beyond=Statement(everyone.limit(1).offset(scanned)),
+        index=page(filtered(users_containing(words).c)),
+    )
 
 
 class AccountReadRepository(ReadRepository):
@@ -139,11 +146,11 @@ class AccountReadRepository(ReadRepository):
         return [row.to_output(Account, now) for row in rows]
 
 
-def filtered(search: str | None, role: Role | None) -> tuple[Query[AccountRow], dict[str, str]]:
+def filtered(search: str | None, role: Role | None) -> tuple[Query[AccountRow] | Search[AccountRow], dict[str, str]]:
     """Return the query for these filters, and their values."""
     words = (search or "").strip()
     filters = ({"words": words} if words else {}) | ({"role": role.value} if role else {})
-    return accounts_page(has_words=bool(words), has_role=role is not None), filters
+    return accounts_page(has_words=bool(words), has_role=role is not None, scanned=SCANNED), filters
 
 
 class AccountRepository(UserRepository):

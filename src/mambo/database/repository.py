@@ -109,6 +109,21 @@ class SessionReader:
         return rows[0] if rows else None
 
 
+class Search(Struct, Generic[RowT], frozen=True):
+    """The queries of a search for a `ReadRepository`.
+
+    An index finds rare words at once and of common words far too many rows, of which a page shows the first. So the
+    first rows are read without it; their matches fill a page if the words are common.
+    """
+
+    scan: Query[RowT]
+    """Returns a page of the matches among the first rows."""
+    beyond: Statement
+    """Returns a row if there are more rows than `scan` reads."""
+    index: Query[RowT]
+    """Returns a page of all matches."""
+
+
 class ReadRepository:
     """Reads rows as structs: a page with one statement on the pool, without a transaction."""
 
@@ -118,7 +133,12 @@ class ReadRepository:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def _all(self, query: Query[RowT], **values: Any) -> list[RowT]:
+    async def _all(self, query: Query[RowT] | Search[RowT], **values: Any) -> list[RowT]:
+        if isinstance(query, Search):
+            rows = await self._all(query.scan, **values)
+            if len(rows) == values["limit"] or not await self._reader.fetch_all(query.beyond, **values):
+                return rows
+            query = query.index
         return [msgspec.convert(dict(row), query.row) for row in await self._reader.fetch_all(query, **values)]
 
     async def _one(self, query: Query[RowT], **values: Any) -> RowT | None:
@@ -139,7 +159,7 @@ class ReadRepository:
 
     async def _page(
         self,
-        query: Query[RowT],
+        query: Query[RowT] | Search[RowT],
         *,
         limit: int,
         **values: Any,

@@ -12,18 +12,20 @@ from sqlalchemy.orm import aliased
 
 from mambo.courses.models import Lesson, World
 from mambo.database.pool import Pool
-from mambo.database.repository import AFTER_ALL, BEFORE_ALL, Query, ReadRepository, Repository
-from mambo.database.statements import param
+from mambo.database.repository import AFTER_ALL, BEFORE_ALL, Query, ReadRepository, Repository, Search
+from mambo.database.statements import Statement, param
 from mambo.errors import NotFound
 from mambo.submissions.models import CURRENT, Submission
 from mambo.submissions.rules import Battle, SubmissionStatus
 from mambo.submissions.schemas import OwnSubmission, QueuedSubmission, QueueRow, SubmissionRow, to_own, to_queued
 from mambo.users.models import User, UserProfile
+from mambo.users.repository import NAME_TEXT, contains, users_containing
 from mambo.videos.models import VideoUpload
 from mambo.videos.rules import FAILED
 from mambo.web.schemas import Page
 
 MOST_SHOWN = 100
+SCANNED = 2000  # submissions that a search reads before it uses the index
 Reviewer = aliased(User)
 LEARNER_NAME = User.first_name + " " + User.last_name
 SUBMISSIONS = (
@@ -70,7 +72,6 @@ FILTERS = {
     "lesson_id": Submission.lesson_id == param("lesson_id", sa.Uuid()),
     "world_id": Lesson.world_id == param("world_id", sa.Uuid()),
     "user_id": Submission.user_id == param("user_id", sa.Uuid()),
-    "search": sa.func.strpos(sa.func.lower(LEARNER_NAME), sa.func.lower(param("search", sa.Text()))) > 0,
 }
 
 
@@ -85,14 +86,31 @@ class SubmissionFilter(Struct, frozen=True):
 
 
 @cache
-def queue_query(filters: frozenset[str], *, is_ascending: bool) -> Query[QueueRow]:
-    """Return the query of a page with these of `FILTERS`; there are few combinations, and each is compiled once."""
-    cursor = param("cursor", sa.Uuid())
-    order = Submission.id if is_ascending else Submission.id.desc()
-    is_after_cursor = Submission.id > cursor if is_ascending else Submission.id < cursor
+def queue_query(filters: frozenset[str], *, is_ascending: bool, scanned: int) -> Query[QueueRow] | Search[QueueRow]:
+    """Return the query of a page with these filters; there are few combinations, and each is compiled once."""
+    cursor, order = param("cursor", sa.Uuid()), sa.asc if is_ascending else sa.desc
     conditions = [condition for name, condition in FILTERS.items() if name in filters]
-    select = QUEUE.where(is_after_cursor, *conditions).order_by(order).limit(param("limit", sa.Integer()))
-    return Query(select, QueueRow)
+    conditions.append(Submission.id > cursor if is_ascending else Submission.id < cursor)
+    every = sa.select(Submission.id, Submission.user_id).join(Lesson, Lesson.id == Submission.lesson_id)
+    every = every.where(*conditions)
+
+    def page(found: sa.Subquery) -> Query[QueueRow]:
+        ids = sa.select(found.c.id).order_by(order(found.c.id)).limit(param("limit", sa.Integer()))
+        return Query(QUEUE.where(Submission.id.in_(ids)).order_by(order(Submission.id)), QueueRow)
+
+    if "search" not in filters:
+        return page(every.subquery())
+    words = param("search", sa.Text())
+    first = every.order_by(order(Submission.id)).limit(scanned)
+    scan = first.subquery()
+    learners = users_containing(words, NAME_TEXT)
+    return Search(
+        scan=page(
+            sa.select(scan.c.id).join(User, User.id == scan.c.user_id).where(contains(NAME_TEXT, words)).subquery()
+        ),
+        beyond=Statement(first.limit(1).offset(scanned)),
+        index=page(every.join(learners, learners.c.id == Submission.user_id).offset(0).subquery()),
+    )
 
 
 class SubmissionReadRepository(ReadRepository):
@@ -106,7 +124,7 @@ class SubmissionReadRepository(ReadRepository):
         """Return a page of submissions: pending ones the oldest first, any other list the newest first."""
         values = {name: value for name, value in asdict(wanted).items() if value is not None}
         is_ascending = wanted.status is SubmissionStatus.PENDING
-        query = queue_query(frozenset(values), is_ascending=is_ascending)
+        query = queue_query(frozenset(values), is_ascending=is_ascending, scanned=SCANNED)
         start = cursor or (BEFORE_ALL if is_ascending else AFTER_ALL)
         rows, next_cursor = await self._page(query, limit=limit, cursor=start, **values)
         return Page(items=[to_queued(row) for row in rows], next_cursor=next_cursor)

@@ -31,6 +31,14 @@ class User(Identified):
             unique=True,
             info={"problem": "There is an account with this e-mail address already: sign in instead."},
         ),
+        sa.Index("ix_users_role", "role", "id"),
+        # Without a list of pending entries, which every search would have to read.
+        sa.Index(
+            "ix_users_search",
+            sa.text("search_grams(user_search_text(first_name, last_name, email))"),
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+        ),
     )
 
     email: Mapped[str]

@@ -26,6 +26,36 @@ def has_email(email: str | sa.BindParameter[str]) -> sa.ColumnElement[bool]:
     return sa.func.lower(User.email) == sa.func.lower(email)
 
 
+def fold(text: sa.SQLColumnExpression[str]) -> sa.ColumnElement[str]:
+    """Return the text in lower case, letter by letter and independent of the database's locale."""
+    return sa.func.lower(sa.collate(text, "pg_c_utf8"))
+
+
+NAME_TEXT = fold(User.first_name + " " + User.last_name)
+SEARCH_TEXT: sa.ColumnElement[str] = sa.func.user_search_text(User.first_name, User.last_name, User.email)
+
+
+def contains(text: sa.SQLColumnExpression[str], words: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that a folded text contains `words` in any case."""
+    return sa.func.strpos(text, folded_once(words)) > 0
+
+
+def users_containing(words: sa.ColumnElement[str], text: sa.ColumnElement[str] = SEARCH_TEXT) -> sa.Subquery:
+    """Return the id and role of each user whose `text`, a part of SEARCH_TEXT, contains `words`, from an index.
+
+    PostgreSQL keeps conditions and a LIMIT that stand around it out of it, because of OFFSET 0. With them it may prefer
+    to read all users in the order of their ids.
+    """
+    query = sa.func.search_query(folded_once(words))
+    may_contain = sa.func.search_grams(SEARCH_TEXT).bool_op("@@")(query)
+    return sa.select(User.id, User.role).where(may_contain, contains(text, words)).offset(0).subquery()
+
+
+def folded_once(words: sa.ColumnElement[str]) -> sa.ScalarSelect[str]:
+    """Return the words of a search folded by a subquery, which runs once per statement and not for each row."""
+    return sa.select(fold(words)).scalar_subquery()
+
+
 CREDENTIALS = sa.select(User.id, User.email, User.password_hash, User.email_verified_at)
 CREDENTIAL_BY_ID = Query(CREDENTIALS.where(User.id == param("user_id", sa.Uuid())), Credential)
 ACTIVE_CREDENTIAL_BY_EMAIL = Query(CREDENTIALS.where(has_email(param("email", sa.Text())), User.is_active), Credential)
