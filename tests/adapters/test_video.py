@@ -328,7 +328,7 @@ async def test_cancelling_with_bad_credentials_is_an_error(server: ScriptedServe
 # Errors
 
 CREDENTIALS = "Mux refuses our credentials: check MUX_TOKEN_ID and MUX_TOKEN_SECRET."
-UNUSABLE = "Mux answered something that cannot be used. Try again in a moment."
+UNUSABLE = "Mux returned something unusable. Try again in a moment."
 UNREACHABLE = "Mux cannot be reached. Try again in a moment."
 BUSY = "Mux is busy. Try again in a moment."
 

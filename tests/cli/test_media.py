@@ -287,7 +287,7 @@ async def test_reconcile_fails_when_mux_does_and_shows_the_reason(starts: TwoSta
 
     table = " ".join(re.findall(r"│ ([^│]+?) +│$", end.out, re.MULTILINE))
     assert end.code == 1
-    assert "Mux answered something that cannot be used. Try again in a moment." in table
+    assert "Mux returned something unusable. Try again in a moment." in table
     assert "Mux failed" in end.err
     assert "Mux failed" not in end.out
 
@@ -295,7 +295,7 @@ async def test_reconcile_fails_when_mux_does_and_shows_the_reason(starts: TwoSta
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({"DATABASE_URL": "postgresql://mambo:horse-staple@127.0.0.1:1/mambo"}, "The database at .* does not answer"),
+        ({"DATABASE_URL": "postgresql://mambo:horse-staple@127.0.0.1:1/mambo"}, "The database at .* does not respond"),
         ({}, "The database is not migrated to this version: run `mambo db upgrade`"),
     ],
     ids=["no database", "an empty database"],

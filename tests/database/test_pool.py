@@ -151,12 +151,12 @@ async def test_a_waiting_call_that_is_cancelled_takes_no_connection(pool: Pool, 
 
 async def test_a_call_that_is_cancelled_when_it_gets_a_connection_gives_it_back(pool: Pool) -> None:
     """It has been given the connection, and has not started."""
-    taken = [await pool.take() for _ in range(SIZE)]
+    taken = [await pool.acquire() for _ in range(SIZE)]
     waiter = asyncio.create_task(pool.fetch_one(ECHO, number=1))
     await asyncio.wait([waiter], timeout=0)
 
     for connection in taken:
-        pool.give(connection)
+        pool.release(connection)
     waiter.cancel()
 
     assert await outcomes(waiter) == ["CancelledError"]

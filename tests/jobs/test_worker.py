@@ -158,14 +158,14 @@ async def test_the_log_has_the_sentence_of_an_error_of_ours(queue: Queue, caplog
 
     async def greet(job: Greet) -> None:
         await recorder.greet(job)
-        raise Unavailable("The mail server does not answer.")
+        raise Unavailable("The mail server does not respond.")
 
     await queue.add("ana")
     async with running(queue.url, [Handler(Greet, greet)]):
         await recorder.wait()
 
     [line] = logged(caplog, "job retried")
-    assert line["reason"] == "The mail server does not answer."
+    assert line["reason"] == "The mail server does not respond."
     assert "exc_info" not in line
 
 

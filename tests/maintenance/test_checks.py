@@ -21,8 +21,8 @@ from support.videos import begin, create_lost_video, create_video, get_status, g
 
 FAILURES = {
     "rate_limited": "Mux is busy. Try again in a moment.",
-    "server_error": "Mux answered something that cannot be used. Try again in a moment.",
-    "slow": "Mux did not answer in time. Try again in a moment.",
+    "server_error": "Mux returned something unusable. Try again in a moment.",
+    "slow": "Mux did not respond in time. Try again in a moment.",
 }
 
 

@@ -1,7 +1,7 @@
 """Counters that all workers share, in Redis.
 
-A window is fixed and begins with its first count: a person can be told when it ends, and one number is all there is to
-keep. Times are milliseconds of Unix time by the caller's clock. A window that ends later than two windows from now was
+A window is fixed and begins with its first count: a client learns when it ends, and one number is all there is to
+store. Times are milliseconds of Unix time by the caller's clock. A window that ends later than two windows from now was
 written by a clock that was wrong, and counts as over.
 """
 

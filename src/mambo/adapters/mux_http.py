@@ -121,12 +121,12 @@ def to_mambo_error(error: Exception) -> MamboError:
         case Refusal():
             return unusable()
         case TimeoutError() | RequestTimeout() if not isinstance(error, NewConnectionError):
-            return DependencyTimedOut("Mux did not answer in time. Try again in a moment.")
+            return DependencyTimedOut("Mux did not respond in time. Try again in a moment.")
     return Unavailable(UNREACHABLE, code="video_unavailable")
 
 
 def unusable() -> DependencyFailed:
-    return DependencyFailed("Mux answered something that cannot be used. Try again in a moment.")
+    return DependencyFailed("Mux returned something unusable. Try again in a moment.")
 
 
 def complaint_in(body: bytes) -> str:

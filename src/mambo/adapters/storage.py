@@ -212,7 +212,7 @@ def to_mambo_error(error: Exception) -> MamboError:
     """Return the error of a failed call, with a sentence for a person."""
     match error:
         case TimeoutError():
-            return DependencyTimedOut("The picture storage did not answer in time. Try again in a moment.")
+            return DependencyTimedOut("The picture storage did not respond in time. Try again in a moment.")
         case boto.ClientError():
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
@@ -223,7 +223,7 @@ def to_mambo_error(error: Exception) -> MamboError:
         case _:  # a network error, or one of aiohttp while it reads a body
             is_down = True
     if is_down:
-        return Unavailable("The picture storage does not answer. Try again in a moment.")
+        return Unavailable("The picture storage does not respond. Try again in a moment.")
     return DependencyFailed(
         "The picture storage refused the request: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_BUCKET_NAME."
     )

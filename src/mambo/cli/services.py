@@ -160,5 +160,5 @@ def database_errors_reported(url: str) -> Iterator[None]:
         raise click.ClickException("The database is not migrated to this version: run `mambo db upgrade`.") from None
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
         raise click.ClickException(
-            f"The database at {where} does not answer: check DATABASE_URL, and that PostgreSQL runs there."
+            f"The database at {where} does not respond: check DATABASE_URL, and that PostgreSQL runs there."
         ) from None

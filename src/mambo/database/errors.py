@@ -21,9 +21,9 @@ def translate_database_error(error: Exception) -> MamboError | None:
     state = getattr(driver_error, "sqlstate", None) or ""
     is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if is_lost or isinstance(error, CONNECTION_ERRORS) or state[:2] in {"08", "53", "57"}:
-        return Unavailable("The database does not answer. Try again in a moment.")
+        return Unavailable("The database does not respond. Try again in a moment.")
     if state in {"40001", "40P01", "55P03"}:
-        return Unavailable("Someone changed the same thing at the same moment. Try again.")
+        return Unavailable("Someone else changed this at the same time. Try again.")
     if state.startswith("23"):
         constraint = getattr(driver_error, "constraint_name", None)
         return Conflict(problems_by_constraint().get(constraint or "", "This contradicts what is stored."))

@@ -16,18 +16,18 @@ Read = Callable[..., Awaitable[Any]]
 
 
 class Pool:
-    """Single statements outside a request's transaction, straight on asyncpg, for a fraction of what a session costs.
+    """Runs single statements without a transaction, directly on asyncpg.
 
-    Whoever holds a session's connection may wait for one of these, and never the other way round. Connections come from
-    asyncpg's pool and stay here, for to take one there and give it back costs more than a statement.
+    Its connections come from asyncpg's pool and stay here, because acquiring and releasing one there costs more than a
+    statement. A caller that holds a session's connection may wait for one of these, never the other way round.
     """
 
     def __init__(self, url: str, *, size: int) -> None:
         self._url, self._size = url, size
         self._pool: asyncpg.Pool[asyncpg.Record]
-        self._free: list[Any] = [None] * size  # a connection for each place, once it has one
-        self._turns: deque[asyncio.Future[Any]] = deque()  # of those who wait for a place
-        self._leaving: set[asyncio.Future[None]] = set()
+        self._free: list[Any] = [None] * size  # a connection for each slot, None before it is opened
+        self._waiting: deque[asyncio.Future[Any]] = deque()  # for calls that wait for a slot, the oldest first
+        self._discarded: set[asyncio.Future[None]] = set()
 
     async def fetch_all(self, statement: Statement, **values: Any) -> Any:
         arguments = statement.arguments(values)
@@ -40,7 +40,7 @@ class Pool:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Read]:
-        """Statements that all see the database as it was at the first of them."""
+        """Yield a function that runs statements on one snapshot of the database (repeatable read)."""
         async with Lease(self) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
 
             async def read(statement: Statement, **values: Any) -> Any:
@@ -48,55 +48,60 @@ class Pool:
 
             yield read
 
-    async def take(self) -> Any:
-        """A connection, to be given back or let go of; TimeoutError when there is none for too long."""
-        connection = self._free.pop() if self._free else await self._turn()
+    async def acquire(self) -> Any:
+        """Return a connection, which must be released or discarded.
+
+        Raises:
+            TimeoutError: none was free within five seconds.
+
+        """
+        connection = self._free.pop() if self._free else await self._wait()
         try:
             if connection is not None:
-                with suppress(asyncpg.InterfaceError):  # asyncpg has taken it back, for it is closed
+                with suppress(asyncpg.InterfaceError):  # asyncpg has taken back a connection that closed
                     if not connection.is_closed():
                         return connection
                     await self._pool.release(connection)
             async with asyncio.timeout(POOL_WAIT_SECONDS):
                 return await self._pool.acquire()
         except BaseException:
-            self.give(None)
+            self.release(None)
             raise
 
-    def give(self, connection: Any) -> None:
-        """Let whoever has waited longest have it."""
-        while self._turns:
-            turn = self._turns.popleft()
-            if not turn.done():
-                turn.set_result(connection)
+    def release(self, connection: Any) -> None:
+        """Give a connection (or an empty slot) to the call that has waited longest."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
                 return
         self._free.append(connection)
 
-    def let_go(self, connection: Any) -> None:
-        """Give others its place alone: asyncpg may have to stop a statement first, which takes as long as it will."""
-        leaving = asyncio.ensure_future(self._pool.release(connection))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
-        self.give(None)
+    def discard(self, connection: Any) -> None:
+        """Return a connection to asyncpg, which may have to cancel its statement first; its slot is free at once."""
+        releasing = asyncio.ensure_future(self._pool.release(connection))
+        self._discarded.add(releasing)
+        releasing.add_done_callback(self._discarded.discard)
+        self.release(None)
 
-    async def _turn(self) -> Any:
-        # A semaphore and asyncio.timeout() would take a tenth of a hot request's time.
+    async def _wait(self) -> Any:
+        # A semaphore and asyncio.timeout() would cost a tenth of a small request.
         loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-        self._turns.append(turn)
-        late = loop.call_later(POOL_WAIT_SECONDS, give_up, turn)
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        timer = loop.call_later(POOL_WAIT_SECONDS, expire, waiter)
         try:
-            return await turn
+            return await waiter
         except asyncio.CancelledError:
-            if not turn.cancelled() and turn.exception() is None:  # it came at the same moment
-                self.give(turn.result())
+            if not waiter.cancelled() and waiter.exception() is None:  # the connection arrived at the same moment
+                self.release(waiter.result())
             raise
         finally:
-            late.cancel()
+            timer.cancel()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Pool"]:
-        """Let statements run until the block ends; a connection is made when one is first needed."""
+        """Open the pool until the block ends; it connects when a statement first needs a connection."""
         _, options = DIALECT.create_connect_args(sa.make_url(self._url))
         options.pop("prepared_statement_cache_size", None)  # SQLAlchemy's own
         timeouts = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
@@ -109,7 +114,7 @@ class Pool:
             await self._close()
 
     async def _close(self) -> None:
-        """Give all connections back, and end them; one that does not end in time is cut."""
+        """Close all connections; one that does not close in time is terminated."""
         for connection in filter(None, self._free):
             with suppress(asyncpg.InterfaceError):
                 await self._pool.release(connection)
@@ -120,28 +125,28 @@ class Pool:
             self._pool.terminate()
 
 
-def give_up(turn: asyncio.Future[Any]) -> None:
-    if not turn.done():
-        turn.set_exception(TimeoutError())
+def expire(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
 
 
 class Lease:
-    """A pool's connection, for a block."""
+    """Holds a connection of a pool for a block; it is discarded if the block raises."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def __aenter__(self) -> Any:
-        self._connection = await self._pool.take()
+        self._connection = await self._pool.acquire()
         return self._connection
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is None:
-            self._pool.give(self._connection)
+            self._pool.release(self._connection)
         else:
-            self._pool.let_go(self._connection)
+            self._pool.discard(self._connection)
 
 
 async def set_up_connection(connection: Any) -> None:
-    """Let an index be used where a table is small: what is asked for often is in memory, in any order alike."""
+    """Let PostgreSQL prefer indexes, because the pages that are read often are in memory."""
     await connection.execute("SET random_page_cost = 1.1")

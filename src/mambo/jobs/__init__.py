@@ -1,8 +1,8 @@
 """Background work: jobs in a queue in PostgreSQL, and schedules. PgQueuer keeps both; nothing else imports it.
 
 A job is a `Job` struct. `enqueue` adds it to a transaction, and `running` runs the handlers in every server process.
-A job runs at least once: twice when a process or the database dies between the work and the note that it is done, so
-a handler must be repeatable.
+A job runs at least once: twice if a process or the database ends between the work and the record of it, so a handler
+must be repeatable.
 
 PgQueuer's tables live in the PostgreSQL schema `jobs`. Models and Alembic's autogenerate know nothing about them.
 """

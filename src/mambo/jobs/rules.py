@@ -10,7 +10,7 @@ MAX_DOUBLINGS = 30  # keeps the power small; the longest delay is reached long b
 class Retries(Struct, frozen=True):
     """A failing job is tried again after `first`, then after twice as long each time, `longest` at most.
 
-    After so many `attempts` it has failed; None is never.
+    After `attempts` it has failed for good; None means never.
     """
 
     first: timedelta = timedelta(seconds=30)

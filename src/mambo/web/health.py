@@ -54,5 +54,5 @@ class HealthController(Controller):
             async with asyncio.timeout(READY_SECONDS):
                 await pool.fetch_one(PING)
         except DATABASE_ERRORS as error:
-            raise Unavailable("The database does not answer.") from error
+            raise Unavailable("The database does not respond.") from error
         return Health("ready")
