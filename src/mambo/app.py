@@ -26,9 +26,11 @@ from mambo.game.controller import GameController, get_rules
 from mambo.images.controller import PictureController
 from mambo.limits.service import RateLimiter, enforce_limit
 from mambo.maintenance.service import MaintenanceService, running
+from mambo.progress.controller import ProgressController
+from mambo.progress.events import WorldCompletedHandlers
 from mambo.quizzes.controller import QuizController
 from mambo.reports.admin_controller import get_stats
-from mambo.resources import Resources
+from mambo.resources import Resources, constant
 from mambo.settings import Settings, load_settings, read_environment
 from mambo.submissions.admin_controller import SubmissionAdminController
 from mambo.submissions.controller import SubmissionController
@@ -51,6 +53,7 @@ def create_app(
     clock: Clock = utc_now,
     upkeep_seconds: float | None = UPKEEP_SECONDS,
     memory_seconds: float = 1.0,
+    on_world_completed: WorldCompletedHandlers = (),
 ) -> Litestar:
     """Build the app; without settings it reads the environment, as `uvicorn --factory mambo.app:create_app` needs it.
 
@@ -85,6 +88,7 @@ def create_app(
             ProfileController,
             CatalogueController,
             LessonController,
+            ProgressController,
             CommentController,
             QuizController,
             GameController,
@@ -102,6 +106,7 @@ def create_app(
         ],
         dependencies={
             **resources.providers(),
+            "on_world_completed": constant(on_world_completed),
             "principal": Provide(provide_principal),
             "visitor": Provide(provide_visitor),
         },
