@@ -21,7 +21,7 @@ EMPTY = World(UUID(int=9), 0)
 
 
 def done(count: int, day: int) -> CompletedWorld:
-    return CompletedWorld([UUID(int=100 + number) for number in range(count)], datetime(2026, 3, day, tzinfo=UTC))
+    return CompletedWorld(count, datetime(2026, 3, day, tzinfo=UTC), None)
 
 
 @pytest.mark.parametrize(

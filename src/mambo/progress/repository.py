@@ -89,7 +89,8 @@ PAYMENT = sa.func.pay_xp(
 ).table_valued("xp_before", "xp_after")
 PAID = (
     sa.select(
-        *PAYMENT.c, sa.func.count_day(DONE.c.user_id, param("day", sa.Date()), ActivityReason.LESSON).label("day")
+        *PAYMENT.c,
+        sa.func.count_day(DONE.c.user_id, param("day", sa.Date()), ActivityReason.LESSON).label("day"),
     )
     .join_from(DONE, PAYMENT, sa.true())
     .cte("paid")
@@ -114,23 +115,30 @@ COMPLETE = (
 )
 COMPLETE_ALONE = Statement(COMPLETE)
 
-# Materialized, because else PostgreSQL would find the newest run of active days anew for each world.
+# Materialized, because PostgreSQL would otherwise search the newest run of active days again for each world.
 LEARNER_STANDING = (
     sa.select(REVISION, *STANDING).where(UserProfile.user_id == USER_ID).cte("standing").prefix_with("MATERIALIZED")
 )
-WORLDS_COMPLETED = (
+COUNTS = (
     sa.select(
         LessonCompletion.world_id,
-        sa.func.array_agg(LessonCompletion.lesson_id).label("lesson_ids"),
+        sa.func.count().label("lesson_count"),
         sa.func.max(LessonCompletion.completed_at).label("last_completed_at"),
     )
     .where(LessonCompletion.user_id == USER_ID)
     .group_by(LessonCompletion.world_id)
     .subquery()
 )
+# Read for the world of the last completion alone, because a learner may have completed many thousands of lessons.
+LESSON_IDS = (
+    sa.select(sa.func.array_agg(LessonCompletion.lesson_id))
+    .where(LessonCompletion.user_id == USER_ID, LessonCompletion.world_id == COUNTS.c.world_id)
+    .scalar_subquery()
+)
+IS_CURRENT = COUNTS.c.last_completed_at == sa.func.max(COUNTS.c.last_completed_at).over()
 PROGRESS = Statement(
-    sa.select(*LEARNER_STANDING.c, *WORLDS_COMPLETED.c).join_from(
-        LEARNER_STANDING, WORLDS_COMPLETED, sa.true(), isouter=True
+    sa.select(*LEARNER_STANDING.c, *COUNTS.c, sa.case((IS_CURRENT, LESSON_IDS))).join_from(
+        LEARNER_STANDING, COUNTS, sa.true(), isouter=True
     )
 )
 
@@ -197,8 +205,8 @@ class ProgressRepository:
 
     async def get_progress(self, user_id: UUID) -> LearnerProgress:
         rows = await self._pool.fetch_all(PROGRESS, user_id=user_id)
-        revision, *standing = rows[0][:-3]
-        worlds = {row[-3]: CompletedWorld(row[-2], row[-1]) for row in rows if row[-3] is not None}
+        revision, *standing = rows[0][:-4]
+        worlds = {row["world_id"]: CompletedWorld(*row[-3:]) for row in rows if row["world_id"] is not None}
         return LearnerProgress(revision, Standing(*standing), worlds)
 
 

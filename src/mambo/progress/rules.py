@@ -11,10 +11,11 @@ from mambo.catalogue.rules import percentage_of
 
 
 class CompletedWorld(Struct, frozen=True):
-    """The lessons of a world that a learner has completed, and when the last of them."""
+    """What a learner has completed of a world; the lessons are known of the world of their last completion alone."""
 
-    lesson_ids: list[UUID]
+    lesson_count: int
     last_completed_at: datetime
+    lesson_ids: list[UUID] | None
 
 
 class World(Protocol):
@@ -59,4 +60,4 @@ def worlds_to_continue(worlds: Iterable[WorldT], completed: Mapping[UUID, Comple
 
 def completed_count(world_id: UUID, completed: Mapping[UUID, CompletedWorld]) -> int:
     """Return how many lessons of a world a learner has completed."""
-    return len(completed[world_id].lesson_ids) if world_id in completed else 0
+    return completed[world_id].lesson_count if world_id in completed else 0

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar.di import NamedDependency
 
 from mambo.access.rules import Access, access_of
-from mambo.catalogue.repository import NEVER
+from mambo.catalogue.repository import NEVER, VisitorRepository
 from mambo.catalogue.snapshot import Catalogue, Course, LessonEntry, Snapshot, require_lesson
 from mambo.courses.rules import minutes_of
 from mambo.database.pool import Pool
@@ -56,12 +56,13 @@ class ProgressService:
     def __init__(
         self,
         catalogue: Catalogue,
+        visitors: VisitorRepository,
         repository: ProgressRepository,
         transactions: Transactions,
         on_world_completed: WorldCompletedHandlers,
     ) -> None:
-        self.catalogue, self.repository, self.transactions = catalogue, repository, transactions
-        self.on_world_completed = on_world_completed
+        self.catalogue, self.visitors, self.repository = catalogue, visitors, repository
+        self.transactions, self.on_world_completed = transactions, on_world_completed
 
     async def complete(self, lesson_id: UUID, learner: Principal, now: datetime) -> Completion:
         """Complete a lesson and pay its XP, once however often and at the same time it is requested.
@@ -123,7 +124,7 @@ class ProgressService:
             xp_of_level=xp_of_level(standing.level),
             xp_of_next_level=xp_of_level(standing.level + 1),
             streak_count=standing.streak_at(now),
-            lessons_completed=sum(len(world.lesson_ids) for world in progress.worlds.values()),
+            lessons_completed=sum(world.lesson_count for world in progress.worlds.values()),
             worlds=[
                 WorldStage(
                     **progress_fields(world, completed_count(world.id, progress.worlds)),
@@ -142,10 +143,9 @@ class ProgressService:
         is_open = [world for world in snapshot.published if access_of(learner, world) is Access.OPEN]
         for world in worlds_to_continue(is_open, progress.worlds):
             course = await self.catalogue.course_at(snapshot.revision, world.id)
-            completed = progress.worlds.get(world.id)
-            done = set(completed.lesson_ids) if completed else set[UUID]()
+            completed = await self._completed_lessons(world.id, progress, learner)
             for lesson in course.lessons if course else ():
-                if lesson.row.id not in done:
+                if lesson.row.id not in completed:
                     return NextLesson(
                         lesson_id=lesson.row.id,
                         title=lesson.row.title,
@@ -155,6 +155,15 @@ class ProgressService:
                         duration_minutes=minutes_of(lesson.row.duration_minutes, lesson.row.duration_seconds),
                     )
         return None
+
+    async def _completed_lessons(self, world_id: UUID, progress: LearnerProgress, learner: Principal) -> set[UUID]:
+        completed = progress.worlds.get(world_id)
+        if completed is None:
+            return set()
+        if completed.lesson_ids is not None:
+            return set(completed.lesson_ids)
+        _, lesson_ids = await self.visitors.get_completed_lessons(learner.user_id, world_id)
+        return lesson_ids
 
 
 def completion_of(result: Attempted, course: Course, lesson: LessonEntry, now: datetime) -> Completion:
@@ -179,4 +188,6 @@ def provide_progress_service(
     transactions: NamedDependency[Transactions],
     on_world_completed: NamedDependency[WorldCompletedHandlers],
 ) -> ProgressService:
-    return ProgressService(catalogue, ProgressRepository(pool), transactions, on_world_completed)
+    return ProgressService(
+        catalogue, VisitorRepository(pool), ProgressRepository(pool), transactions, on_world_completed
+    )
