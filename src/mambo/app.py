@@ -59,7 +59,7 @@ def create_app(
 
     `upkeep_seconds` is how often it looks for what is due in the background; None is never. `memory_seconds` is how
     long it remembers who is behind a session and takes the catalogue for unchanged; answers that are shared it keeps
-    for sixty times as long.
+    for sixty times as long. `on_world_completed` are the handlers of that event, in order.
 
     Raises:
         SettingsError: a setting is missing, malformed or unsafe.

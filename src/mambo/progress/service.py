@@ -6,8 +6,9 @@ from uuid import UUID
 from litestar.di import NamedDependency
 
 from mambo.access.rules import Access, access_of
+from mambo.catalogue.encoding import LessonEntry
 from mambo.catalogue.repository import NEVER, VisitorRepository
-from mambo.catalogue.snapshot import Catalogue, Course, LessonEntry, Snapshot, require_lesson
+from mambo.catalogue.snapshot import Catalogue, Course, Snapshot, require_lesson
 from mambo.courses.rules import minutes_of
 from mambo.database.pool import Pool
 from mambo.database.session import Transactions
