@@ -31,7 +31,7 @@ from mambo.web.openapi import describe_api
 hypothesis.register_profile("suite", max_examples=300, deadline=None)
 hypothesis.register_profile("thorough", max_examples=100_000, deadline=None)
 
-pytest_plugins = ["support.mail", "support.media", "support.redis"]
+pytest_plugins = ["support.mail", "support.media", "support.redis", "support.workers"]
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

@@ -28,9 +28,11 @@ from mambo.jobs import running
 from mambo.limits.service import RateLimiter, enforce_limit
 from mambo.maintenance.jobs import handlers_of, schedules_of
 from mambo.maintenance.service import MaintenanceService
+from mambo.progress.controller import ProgressController
+from mambo.progress.events import WorldCompletedHandlers
 from mambo.quizzes.controller import QuizController
 from mambo.reports.admin_controller import get_stats
-from mambo.resources import Resources
+from mambo.resources import Resources, constant
 from mambo.settings import Settings, load_settings, read_environment
 from mambo.submissions.admin_controller import SubmissionAdminController
 from mambo.submissions.controller import SubmissionController
@@ -52,11 +54,13 @@ def create_app(
     clock: Clock = utc_now,
     runs_jobs: bool = True,
     memory_seconds: float = 1.0,
+    on_world_completed: WorldCompletedHandlers = (),
 ) -> Litestar:
     """Build the app; without settings it reads the environment, as `uvicorn --factory mambo.app:create_app` needs it.
 
     With `runs_jobs` the process also runs background jobs. It caches principals and the catalogue for `memory_seconds`,
     and shared results for 60 times as long.
+    `on_world_completed` are the handlers of that event, in order.
 
     Raises:
         SettingsError: a setting is missing, malformed or unsafe.
@@ -87,6 +91,7 @@ def create_app(
             ProfileController,
             CatalogueController,
             LessonController,
+            ProgressController,
             CommentController,
             QuizController,
             GameController,
@@ -104,6 +109,7 @@ def create_app(
         ],
         dependencies={
             **resources.providers(),
+            "on_world_completed": constant(on_world_completed),
             "principal": Provide(provide_principal),
             "visitor": Provide(provide_visitor),
         },

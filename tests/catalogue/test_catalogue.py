@@ -1,4 +1,4 @@
-"""What a visitor sees of courses: order, locks, progress, neighbours."""
+"""What visitors see of courses: order, locks, progress, neighbours."""
 
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,7 @@ SECRET = {
 }
 
 
-async def test_worlds_are_the_published_ones_in_order(school: School, client: httpx.AsyncClient) -> None:
+async def test_the_list_of_courses_holds_the_published_ones_in_order(school: School, client: httpx.AsyncClient) -> None:
     second = await school.world(order_index=2, lessons=3, is_free=False)
     await school.world(order_index=0, is_published=False)
     first = await school.world(order_index=1, title="First", description="d", image_url="https://x.example/i.png")
@@ -41,7 +41,7 @@ async def test_worlds_are_the_published_ones_in_order(school: School, client: ht
     assert (response.json()[1]["lesson_count"], response.json()[1]["is_locked"]) == (3, True)
 
 
-async def test_progress_is_the_callers_own(school: School) -> None:
+async def test_progress_in_the_lists_is_the_learners_own(school: School) -> None:
     world = await school.world(lessons=3)
     lessons = await school.lessons_of(world)
     ana, ben = await school.person(), await school.person()
@@ -55,8 +55,8 @@ async def test_progress_is_the_callers_own(school: School) -> None:
     assert [lesson["is_completed"] for lesson in listed] == [True, False, False]
 
 
-async def test_lessons_come_by_week_day_position_and_id_across_levels(school: School) -> None:
-    """A missing week or day sorts first, and the neighbours follow the same order."""
+async def test_lessons_are_in_order_of_week_day_position_and_id_across_levels(school: School) -> None:
+    """A missing week or day comes first, and the neighbours follow the same order."""
     world = await school.world()
     one, two = await school.level(world, order_index=1), await school.level(world, order_index=0)
     places = [
@@ -83,7 +83,7 @@ async def test_lessons_come_by_week_day_position_and_id_across_levels(school: Sc
     assert [detail["prev_lesson_id"] for detail in details] == [None, *order[:-1]]
 
 
-async def test_a_lesson_says_all_about_itself(school: School) -> None:
+async def test_a_lesson_has_all_its_fields(school: School) -> None:
     world = await school.world()
     level = await school.level(world)
     lesson = await school.lesson(
@@ -120,20 +120,20 @@ async def paid_lesson(school: School) -> Lesson:
     return await school.lesson(await school.level(world), duration_minutes=9, **SECRET)
 
 
-async def test_a_locked_lesson_is_listed_without_what_is_paid_for(
+async def test_a_locked_lesson_is_listed_without_anything_that_is_paid_for(
     school: School, client: httpx.AsyncClient, paid_lesson: Lesson
 ) -> None:
     ana = await school.person()
 
-    answers = [await who.get(f"/api/courses/worlds/{paid_lesson.world_id}/lessons") for who in (client, ana)]
+    responses = [await reader.get(f"/api/courses/worlds/{paid_lesson.world_id}/lessons") for reader in (client, ana)]
 
-    for answer in answers:
-        [lesson] = answer.json()
+    for response in responses:
+        [lesson] = response.json()
         assert (lesson["title"], lesson["duration_minutes"]) == (paid_lesson.title, 9)
         assert lesson["is_locked"] is True
         assert (lesson["content_json"], lesson["video_url"]) == (None, "")
         assert (lesson["mux_playback_id"], lesson["mux_asset_id"]) == (None, None)
-        assert "worth paying for" not in answer.text
+        assert "worth paying for" not in response.text
 
 
 async def test_a_locked_lesson_cannot_be_read_or_completed(school: School, paid_lesson: Lesson) -> None:
@@ -147,7 +147,7 @@ async def test_a_locked_lesson_cannot_be_read_or_completed(school: School, paid_
     assert (await ana.get("/api/users/me")).json()["xp"] == 0
 
 
-async def test_a_subscription_opens_what_is_not_free(school: School, paid_lesson: Lesson) -> None:
+async def test_a_subscription_opens_a_course_that_is_not_free(school: School, paid_lesson: Lesson) -> None:
     ana = await school.person(subscribed=True)
 
     response = await ana.get(f"/api/courses/lessons/{paid_lesson.id}")
@@ -158,22 +158,23 @@ async def test_a_subscription_opens_what_is_not_free(school: School, paid_lesson
     assert (world["is_locked"], world["progress_percentage"]) == (False, 100.0)
 
 
-async def test_a_draft_does_not_exist_but_for_staff(school: School, client: httpx.AsyncClient) -> None:
-    """The answer is byte for byte that of an id which nobody has, apart from the request's id."""
+async def test_a_draft_exists_for_staff_alone(school: School, client: httpx.AsyncClient) -> None:
+    """Apart from the request's id, the response is the same as for an id that does not exist."""
     draft = await school.world(lessons=1, is_published=False)
     [lesson] = await school.lessons_of(draft)
     ana, instructor = await school.person(subscribed=True), await school.instructor()
 
-    async def answers(who: Caller | httpx.AsyncClient, world_id: Any, lesson_id: Any) -> list[Any]:
-        calls = [
-            await who.get(f"/api/courses/worlds/{world_id}/lessons"),
-            await who.get(f"/api/courses/lessons/{lesson_id}"),
-            await who.post(f"/api/courses/lessons/{lesson_id}/complete"),
+    async def get_all(reader: Caller, world_id: Any, lesson_id: Any) -> list[Any]:
+        responses = [
+            await reader.get(f"/api/courses/worlds/{world_id}/lessons"),
+            await reader.get(f"/api/courses/lessons/{lesson_id}"),
+            await reader.post(f"/api/courses/lessons/{lesson_id}/complete"),
         ]
-        return [(call.status_code, call.json() | {"request_id": None}) for call in calls]
+        return [(response.status_code, response.json() | {"request_id": None}) for response in responses]
 
-    assert await answers(ana, draft.id, lesson.id) == await answers(ana, uuid4(), uuid4())
-    assert [status for status, _ in await answers(ana, draft.id, lesson.id)] == [404, 404, 404]
+    hidden = await get_all(ana, draft.id, lesson.id)
+    assert hidden == await get_all(ana, uuid4(), uuid4())
+    assert [status for status, _ in hidden] == [404, 404, 404]
     assert (await client.get(f"/api/courses/worlds/{draft.id}/lessons")).status_code == 404
     assert (await instructor.get(f"/api/courses/worlds/{draft.id}/lessons")).status_code == 200
     assert (await instructor.get(f"/api/courses/lessons/{lesson.id}")).status_code == 200

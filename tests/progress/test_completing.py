@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from conftest import TurnableClock
@@ -13,21 +14,23 @@ from mambo.progress.models import LessonCompletion
 from mambo.progress.repository import CompletionRepository
 from mambo.users.models import UserProfile
 from mambo.users.repository import ProfileRepository
-from support.locks import wait_for_waiters as waiting
-from support.quizzes import CORRECT as RIGHT
-from support.quizzes import QUIZ
-from support.quizzes import attempt as answer
+from support.catalogue import complete
+from support.locks import wait_for_waiters
+from support.quizzes import CORRECT, QUIZ, attempt
+
+# The lesson that completes its world is stored in a transaction, and any other lesson in a single statement.
+LESSONS = pytest.mark.parametrize("lessons", [1, 2], ids=["the last lesson", "not the last lesson"])
 
 
 async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:
-    """The reply carries all a client shows next."""
+    """The response has everything that a client shows next."""
     world = await school.world()
     level = await school.level(world)
     first = await school.lesson(level, xp_value=70)
     second = await school.lesson(level)
     learner = await school.person()
 
-    response = await learner.post(f"/api/courses/lessons/{first.id}/complete")
+    response = await complete(learner, first)
 
     assert response.json() == {
         "xp_gained": 70,
@@ -48,164 +51,184 @@ async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:
     }
 
 
-async def test_a_second_completion_pays_nothing_and_answers_the_same_totals(school: School) -> None:
-    world = await school.world(lessons=1)
-    [lesson] = await school.lessons_of(world)
+async def test_the_completion_of_the_last_lesson_has_the_same_fields(school: School) -> None:
+    world = await school.world()
+    lesson = await school.lesson(await school.level(world), xp_value=70, content_json={"quiz": QUIZ})
     learner = await school.person()
-    first = (await learner.post(f"/api/courses/lessons/{lesson.id}/complete")).json()
 
-    again = await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
+    response = await complete(learner, lesson)
+
+    assert response.json() == {
+        "xp_gained": 70,
+        "new_total_xp": 70,
+        "leveled_up": False,
+        "new_level": 1,
+        "newly_completed": True,
+        "streak_count": 1,
+        "next_lesson_id": None,
+        "quiz_passed": False,
+        "world": {
+            "id": str(world.id),
+            "lesson_count": 1,
+            "completed_count": 1,
+            "progress_percentage": 100.0,
+            "is_complete": True,
+        },
+    }
+
+
+@LESSONS
+async def test_a_second_completion_pays_nothing_and_returns_the_same_totals(school: School, lessons: int) -> None:
+    [lesson, *_] = await school.lessons_of(await school.world(lessons=lessons))
+    learner = await school.person()
+    first = (await complete(learner, lesson)).json()
+
+    again = await complete(learner, lesson)
 
     assert again.status_code == 200
     assert again.json() == first | {"newly_completed": False, "xp_gained": 0}
 
 
-async def test_fifty_completions_at_once_pay_once(school: School) -> None:
-    """Fifty replies of 200, one of them new; one completion, one ledger row, the XP of one."""
-    world = await school.world()
-    lesson = await school.lesson(await school.level(world), xp_value=50)
+@LESSONS
+async def test_fifty_concurrent_completions_pay_once(school: School, lessons: int) -> None:
+    """Fifty responses of 200, one of them new; one completion, one ledger row, the XP of one, one day."""
+    [lesson, *_] = await school.lessons_of(await school.world(lessons=lessons))
     learner = await school.person()
 
-    replies = await asyncio.gather(*(learner.post(f"/api/courses/lessons/{lesson.id}/complete") for _ in range(50)))
+    responses = await asyncio.gather(*(complete(learner, lesson) for _ in range(50)))
 
-    assert [reply.status_code for reply in replies] == [200] * 50
-    assert sum(reply.json()["newly_completed"] for reply in replies) == 1
-    assert {reply.json()["new_total_xp"] for reply in replies} == {50}
-    assert await school.scalar(sa.select(sa.func.count()).select_from(LessonCompletion)) == 1
-    assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 1
+    assert [response.status_code for response in responses] == [200] * 50
+    assert sum(response.json()["newly_completed"] for response in responses) == 1
+    assert {response.json()["new_total_xp"] for response in responses} == {50}
+    for table in (LessonCompletion, XpEvent, ActivityDay):
+        assert await school.scalar(sa.select(sa.func.count()).select_from(table)) == 1
     assert await school.scalar(sa.select(UserProfile.xp).where(UserProfile.user_id == learner.user_id)) == 50
 
 
-async def test_the_last_lesson_of_a_world_completes_it(school: School) -> None:
-    """The learner's own: another has only begun it. Completing it again says the same."""
+async def test_the_last_lesson_of_a_world_completes_it_for_the_learner(school: School) -> None:
+    """Another learner has only begun it. A second completion returns the same."""
     world, other = await school.world(lessons=3), await school.world(lessons=1)
     lessons = await school.lessons_of(world)
     ana, ben = await school.person(), await school.person()
-    paths = [f"/api/courses/lessons/{lesson.id}/complete" for lesson in lessons]
-    await ben.post(paths[0])
-    await ana.post(f"/api/courses/lessons/{(await school.lessons_of(other))[0].id}/complete")
+    await complete(ben, lessons[0])
+    await complete(ana, (await school.lessons_of(other))[0])
 
-    worlds = [(await ana.post(path)).json()["world"] for path in (*paths, paths[0])]
+    worlds = [(await complete(ana, lesson)).json()["world"] for lesson in (*lessons, lessons[0])]
 
     assert [world["completed_count"] for world in worlds] == [1, 2, 3, 3]
     assert [world["progress_percentage"] for world in worlds] == [33.3, 66.7, 100.0, 100.0]
     assert [world["is_complete"] for world in worlds] == [False, False, True, True]
-    assert (await ben.post(paths[0])).json()["world"]["completed_count"] == 1
+    assert (await complete(ben, lessons[0])).json()["world"]["completed_count"] == 1
 
 
-async def test_of_a_worlds_last_lessons_completed_at_once_the_later_completes_it(school: School) -> None:
-    """Whichever is stored last knows of all the others: somebody shows the fireworks, and only once."""
+async def test_of_a_worlds_last_lessons_completed_concurrently_one_completes_it(school: School) -> None:
+    """The response to the completion that is stored last counts all the others."""
     learner = await school.person()
     for _ in range(5):
         lessons = await school.lessons_of(await school.world(lessons=4))
 
-        replies = await asyncio.gather(
-            *(learner.post(f"/api/courses/lessons/{lesson.id}/complete") for lesson in lessons)
-        )
+        responses = await asyncio.gather(*(complete(learner, lesson) for lesson in lessons))
 
-        worlds = [reply.json()["world"] for reply in replies]
+        worlds = [response.json()["world"] for response in responses]
         assert sorted(world["completed_count"] for world in worlds) == [1, 2, 3, 4]
         assert sum(world["is_complete"] for world in worlds) == 1
 
 
-async def test_no_circle_of_a_quiz_a_completion_and_the_deletion_of_a_course(school: School) -> None:
-    """Whoever is paid locks their profile before anything of the course, so that nobody waits for whoever waits."""
+async def test_a_quiz_a_completion_and_the_deletion_of_a_course_do_not_deadlock(school: School) -> None:
+    """A payment locks the learner's profile before anything of the course."""
     level = await school.level(await school.world())
     first, second = await school.lesson(level, content_json={"quiz": QUIZ}), await school.lesson(level)
     learner = await school.person()
     async with school.sessions() as deleting, deleting.begin():
         await deleting.execute(sa.select(Lesson.id).where(Lesson.id == first.id).with_for_update())
-        attempt = asyncio.create_task(answer(learner, first, RIGHT))
-        await waiting(school, 1)
-        completion = asyncio.create_task(learner.post(f"/api/courses/lessons/{second.id}/complete"))
-        await waiting(school, 2)
+        answering = asyncio.create_task(attempt(learner, first, CORRECT))
+        await wait_for_waiters(school, 1)
+        completing = asyncio.create_task(complete(learner, second))
+        await wait_for_waiters(school, 2)
 
         free = sa.select(Lesson.id).where(Lesson.id == second.id).with_for_update(nowait=True)
 
         assert await deleting.scalar(free) == second.id
-    assert [(await attempt).status_code, (await completion).status_code] == [200, 200]
+    assert [(await answering).status_code, (await completing).status_code] == [200, 200]
 
 
+@LESSONS
 async def test_a_completion_waits_for_the_profile_before_it_stores_anything(
-    school: School, clock: TurnableClock
+    school: School, clock: TurnableClock, lessons: int
 ) -> None:
-    """The transaction that holds the profile may store the same completion meanwhile: there is no deadlock."""
-    [lesson] = await school.lessons_of(await school.world(lessons=1))
+    """The transaction that holds the profile stores the same completion: there is no deadlock."""
+    [lesson, *_] = await school.lessons_of(await school.world(lessons=lessons))
     learner = await school.person()
     async with school.sessions() as holder, holder.begin():
         await ProfileRepository(holder).lock(learner.user_id)
-        completion = asyncio.create_task(learner.post(f"/api/courses/lessons/{lesson.id}/complete"))
-        await waiting(school, 1)
+        completing = asyncio.create_task(complete(learner, lesson))
+        await wait_for_waiters(school, 1)
 
-        assert await CompletionRepository(holder).complete(learner.user_id, lesson.id, clock())
+        assert await CompletionRepository(holder).add_once(learner.user_id, lesson.id, clock()) == lesson.world_id
 
-    assert ((await completion).status_code, (await completion).json()["newly_completed"]) == (200, False)
+    assert ((await completing).status_code, (await completing).json()["newly_completed"]) == (200, False)
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 0
 
 
+@LESSONS
 async def test_a_completion_counts_the_day_of_the_time_zone_that_it_waited_for(
-    school: School, clock: TurnableClock
+    school: School, clock: TurnableClock, lessons: int
 ) -> None:
     """12:00 UTC on 2 March is 02:00 on 3 March in Kiritimati."""
-    [lesson] = await school.lessons_of(await school.world(lessons=1))
+    [lesson, *_] = await school.lessons_of(await school.world(lessons=lessons))
     learner = await school.person()
     async with school.sessions() as holder, holder.begin():
         await holder.execute(sa.update(UserProfile).values(timezone="Pacific/Kiritimati"))
-        completion = asyncio.create_task(learner.post(f"/api/courses/lessons/{lesson.id}/complete"))
-        await waiting(school, 1)
+        completing = asyncio.create_task(complete(learner, lesson))
+        await wait_for_waiters(school, 1)
 
-    assert (await completion).json()["newly_completed"] is True
+    assert (await completing).json()["newly_completed"] is True
     assert await school.scalar(sa.select(ActivityDay.local_date)) == clock().date() + timedelta(days=1)
 
 
-async def test_the_write_that_crosses_a_level_says_so_and_no_other(school: School) -> None:
-    """390 XP are level 1, 400 level 2."""
-    world = await school.world()
-    level = await school.level(world)
+async def test_only_the_completion_that_reaches_a_level_reports_it(school: School) -> None:
+    """390 XP are level 1, and 400 XP are level 2."""
+    level = await school.level(await school.world())
     lesson = await school.lesson(level, xp_value=10)
     later = await school.lesson(level, xp_value=10)
     learner = await school.person(xp=390)
 
-    crossing = (await learner.post(f"/api/courses/lessons/{lesson.id}/complete")).json()
-    again = (await learner.post(f"/api/courses/lessons/{lesson.id}/complete")).json()
-    after = (await learner.post(f"/api/courses/lessons/{later.id}/complete")).json()
+    reaching = (await complete(learner, lesson)).json()
+    again = (await complete(learner, lesson)).json()
+    after = (await complete(learner, later)).json()
 
-    assert (crossing["leveled_up"], crossing["new_level"]) == (True, 2)
+    assert (reaching["leveled_up"], reaching["new_level"]) == (True, 2)
     assert (again["leveled_up"], again["new_level"]) == (False, 2)
     assert (after["leveled_up"], after["new_level"]) == (False, 2)
 
 
-async def test_a_streak_grows_by_local_days_and_breaks_after_a_missed_one(school: School, clock: TurnableClock) -> None:
-    """Midnight is the learner's: 23:00 and 01:00 in New York are two days, though one in UTC."""
-    world = await school.world(lessons=4)
-    lessons = await school.lessons_of(world)
+async def test_a_streak_grows_by_local_days_and_ends_after_a_missed_one(school: School, clock: TurnableClock) -> None:
+    """Midnight is the learner's: 23:00 and 01:00 in New York are two days, but one day in UTC."""
+    lessons = await school.lessons_of(await school.world(lessons=4))
     learner = await school.person(timezone="America/New_York")
     streaks = []
     clock.now = clock.now.replace(hour=4)  # 23:00 of 1 March in New York
-    for lesson, wait in zip(lessons, (2, 24, 48, 0), strict=True):
-        reply = await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
-        streaks.append(reply.json()["streak_count"])
-        clock.turn(timedelta(hours=wait))
+    for lesson, hours in zip(lessons, (2, 24, 48, 0), strict=True):
+        streaks.append((await complete(learner, lesson)).json()["streak_count"])
+        clock.turn(timedelta(hours=hours))
 
     assert streaks == [1, 2, 3, 1]
 
 
-async def test_a_boss_battle_is_not_completed_by_asking(school: School) -> None:
-    world = await school.world()
-    boss = await school.lesson(await school.level(world), is_boss_battle=True)
+async def test_a_boss_battle_is_not_completed_without_a_submission(school: School) -> None:
+    boss = await school.lesson(await school.level(await school.world()), is_boss_battle=True)
     learner = await school.person()
 
-    response = await learner.post(f"/api/courses/lessons/{boss.id}/complete")
+    response = await complete(learner, boss)
 
     assert (response.status_code, response.json()["code"]) == (409, "boss_battle")
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 0
 
 
-async def test_deleting_a_lesson_keeps_the_xp_it_paid(school: School) -> None:
-    world = await school.world(lessons=1)
-    [lesson] = await school.lessons_of(world)
+async def test_deleting_a_lesson_keeps_the_xp_that_it_paid(school: School) -> None:
+    [lesson] = await school.lessons_of(await school.world(lessons=1))
     learner, admin = await school.person(), await school.admin()
-    await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
+    await complete(learner, lesson)
 
     assert (await admin.delete(f"/api/admin/lessons/{lesson.id}")).status_code == 204
 
@@ -213,9 +236,8 @@ async def test_deleting_a_lesson_keeps_the_xp_it_paid(school: School) -> None:
     assert await school.scalar(sa.select(sa.func.count()).select_from(XpEvent)) == 1
 
 
-async def test_the_first_web_clients_address_completes_too(school: School) -> None:
-    world = await school.world(lessons=1)
-    [lesson] = await school.lessons_of(world)
+async def test_the_path_of_the_first_web_client_completes_too(school: School) -> None:
+    [lesson] = await school.lessons_of(await school.world(lessons=1))
     learner = await school.person()
 
     response = await learner.post(f"/api/progress/lessons/{lesson.id}/complete")

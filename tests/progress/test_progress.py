@@ -11,25 +11,26 @@ from conftest import TurnableClock
 from factories import Caller, School
 from mambo.courses.models import Lesson, World
 from mambo.game.rules import level_of, xp_of_level
+from support.catalogue import complete
 
 PROGRESS = "/api/progress/me"
 
 
-async def complete(learner: Caller, *lessons: Lesson) -> None:
+async def complete_all(learner: Caller, *lessons: Lesson) -> None:
     for lesson in lessons:
-        response = await learner.post(f"/api/courses/lessons/{lesson.id}/complete")
+        response = await complete(learner, lesson)
         assert response.status_code == 200, response.text
 
 
-async def continued(learner: Caller) -> Any:
-    """The id of the lesson to continue with."""
-    following = (await learner.get(PROGRESS)).json()["continue"]
-    return following and following["lesson_id"]
+async def get_next(learner: Caller) -> Any:
+    """Return the id of the lesson to continue with, or None."""
+    lesson = (await learner.get(PROGRESS)).json()["continue"]
+    return lesson and lesson["lesson_id"]
 
 
 @pytest.fixture
 async def worlds(school: School) -> list[World]:
-    """Three of two lessons each, in order; the second is not free."""
+    """Three worlds of two lessons each, in order; the second is not free."""
     return [
         await school.world(order_index=number, lessons=2, is_free=number != 1, title=f"World {number}")
         for number in range(3)
@@ -80,13 +81,13 @@ async def test_a_new_learner_sees_all_published_worlds_and_continues_with_the_fi
 
 
 async def test_totals_are_the_learners_own(school: School, worlds: list[World]) -> None:
-    """The XP of a retired course stay, and so do its lessons."""
-    retired = await school.world(order_index=5, lessons=1)
-    [last] = await school.lessons_of(retired)
+    """The XP of an unpublished course stay, and so do its lessons."""
+    unpublished = await school.world(order_index=5, lessons=1)
+    [last] = await school.lessons_of(unpublished)
     ana, ben, admin = await school.person(xp=380), await school.person(), await school.admin()
-    await complete(ana, *await school.lessons_of(worlds[0]), last)
-    await complete(ben, (await school.lessons_of(worlds[2]))[0])
-    await admin.patch(f"/api/admin/courses/{retired.id}", {"is_published": False})
+    await complete_all(ana, *await school.lessons_of(worlds[0]), last)
+    await complete_all(ben, (await school.lessons_of(worlds[2]))[0])
+    await admin.patch(f"/api/admin/courses/{unpublished.id}", {"is_published": False})
 
     progress = (await ana.get(PROGRESS)).json()
 
@@ -98,52 +99,54 @@ async def test_totals_are_the_learners_own(school: School, worlds: list[World]) 
 
 
 @given(st.integers(2, 4000))
-def test_a_level_begins_at_the_first_xp_that_reach_it(level: int) -> None:
+def test_a_level_begins_at_the_smallest_xp_that_reaches_it(level: int) -> None:
     assert level_of(xp_of_level(level)) == level
     assert level_of(xp_of_level(level) - 1) == level - 1
 
 
-async def test_one_continues_in_the_world_where_one_was_last(
+async def test_a_learner_continues_in_the_world_of_their_last_completion(
     school: School, worlds: list[World], clock: TurnableClock
 ) -> None:
-    """And not in the first that is unfinished; when it is done, there."""
+    """Only when it is complete, they continue in the first that is not."""
     [first, second], [later, latest] = [await school.lessons_of(worlds[number]) for number in (0, 2)]
     learner = await school.person()
     seen = []
 
     for lesson in (later, first, latest, second):
-        await complete(learner, lesson)
+        await complete_all(learner, lesson)
         clock.turn(timedelta(minutes=1))
-        seen.append(await continued(learner))
+        seen.append(await get_next(learner))
 
     assert seen == [str(latest.id), str(second.id), str(second.id), None]
 
 
 async def test_the_next_lesson_is_the_first_open_one_in_course_order(school: School) -> None:
-    """By week, day and position across levels, not by age; what was skipped comes first."""
+    """By week, day and position across levels, not by age; a lesson that was skipped comes first."""
     world = await school.world()
     one, two = await school.level(world), await school.level(world)
     third = await school.lesson(one, week_number=2, day_number=1, order_index=0)
     second = await school.lesson(two, week_number=1, day_number=1, order_index=2, duration_seconds=61.0)
     first = await school.lesson(one, week_number=None, order_index=9)
     learner = await school.person()
-    before = await continued(learner)
-    await complete(learner, first, third)
+    before = await get_next(learner)
+    await complete_all(learner, first, third)
 
-    following = (await learner.get(PROGRESS)).json()["continue"]
+    lesson = (await learner.get(PROGRESS)).json()["continue"]
 
     assert before == str(first.id)
-    assert (following["lesson_id"], following["duration_minutes"]) == (str(second.id), 2)
+    assert (lesson["lesson_id"], lesson["duration_minutes"]) == (str(second.id), 2)
 
 
-async def test_one_never_continues_in_a_locked_world(school: School, worlds: list[World], clock: TurnableClock) -> None:
-    """A subscription that ends sends its learner back to what is free."""
+async def test_a_learner_never_continues_in_a_locked_world(
+    school: School, worlds: list[World], clock: TurnableClock
+) -> None:
+    """When a subscription ends, its learner continues with a free course."""
     [paid, next_paid], [free, next_free] = [await school.lessons_of(worlds[number]) for number in (1, 0)]
     learner, admin = await school.person(subscribed=True), await school.admin()
-    await complete(learner, free)
+    await complete_all(learner, free)
     clock.turn(timedelta(minutes=1))
-    await complete(learner, paid)
-    while_subscribed = await continued(learner)
+    await complete_all(learner, paid)
+    while_subscribed = await get_next(learner)
 
     await admin.patch(f"/api/admin/users/{learner.user_id}", {"subscription_status": "canceled"})
 
@@ -162,13 +165,15 @@ async def test_a_boss_battle_is_a_lesson_to_continue_with(school: School) -> Non
     level = await school.level(world)
     lesson, boss = await school.lesson(level), await school.lesson(level, is_boss_battle=True)
     learner = await school.person()
-    await complete(learner, lesson)
+    await complete_all(learner, lesson)
 
-    assert await continued(learner) == str(boss.id)
+    assert await get_next(learner) == str(boss.id)
 
 
-async def test_whoever_has_done_all_that_is_open_continues_with_nothing(school: School, worlds: list[World]) -> None:
+async def test_there_is_no_lesson_to_continue_with_when_every_open_world_is_complete(
+    school: School, worlds: list[World]
+) -> None:
     learner = await school.person()
-    await complete(learner, *await school.lessons_of(worlds[0]), *await school.lessons_of(worlds[2]))
+    await complete_all(learner, *await school.lessons_of(worlds[0]), *await school.lessons_of(worlds[2]))
 
-    assert await continued(learner) is None
+    assert await get_next(learner) is None

@@ -4,19 +4,28 @@ import enum
 from typing import Protocol
 
 from mambo.errors import NotAllowed, NotFound
-from mambo.web.principal import Principal
 
 
 class Access(enum.Enum):
-    """What someone may do with a lesson."""
+    """What a visitor may do with a course and its lessons."""
 
     HIDDEN = "hidden"
     LOCKED = "locked"
     OPEN = "open"
 
 
+class Visitor(Protocol):
+    """Someone who is signed in, such as a `Principal`."""
+
+    @property
+    def is_staff(self) -> bool: ...
+
+    @property
+    def is_subscribed(self) -> bool: ...
+
+
 class Course(Protocol):
-    """What decides about access to a course."""
+    """A course as any package loads it."""
 
     @property
     def is_published(self) -> bool: ...
@@ -25,32 +34,26 @@ class Course(Protocol):
     def is_free(self) -> bool: ...
 
 
-def access_to(visitor: Principal | None, *, is_published: bool, is_free: bool) -> Access:
-    """Decide access to a world and its lessons; every door to a lesson asks here.
+def access_of(visitor: Visitor | None, course: Course | None) -> Access:
+    """Return what a visitor may do with a course and its lessons. Every route to a lesson decides by this function.
 
-    Drafts exist for staff alone. What is not free opens to staff and to live subscriptions.
+    A draft is hidden from everyone but staff. A course that is not free opens to staff and to subscribers. A course
+    that does not exist (None) is hidden. `visitor` is None when nobody is signed in.
     """
     is_staff = visitor is not None and visitor.is_staff
-    if not is_published and not is_staff:
+    if course is None or not (course.is_published or is_staff):
         return Access.HIDDEN
-    if is_free or is_staff or (visitor is not None and visitor.is_subscribed):
+    if course.is_free or is_staff or (visitor is not None and visitor.is_subscribed):
         return Access.OPEN
     return Access.LOCKED
 
 
-def access_of(visitor: Principal | None, world: Course | None) -> Access:
-    """The same for a world; one that does not exist is hidden."""
-    if world is None:
-        return Access.HIDDEN
-    return access_to(visitor, is_published=world.is_published, is_free=world.is_free)
-
-
 def require_open(access: Access) -> None:
-    """Let someone in who may read, complete, answer or comment on a lesson.
+    """Check that a visitor may read, complete and discuss a lesson.
 
     Raises:
-        NotFound: the lesson does not exist for them.
-        NotAllowed: it is part of a course that they would have to pay for.
+        NotFound: the lesson does not exist for this visitor.
+        NotAllowed: the lesson is part of a course that the visitor has not paid for.
 
     """
     if access is Access.HIDDEN:

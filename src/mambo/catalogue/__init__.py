@@ -1,1 +1,1 @@
-"""The published courses, as the read model that all readers share."""
+"""The published courses and lessons as visitors read them, kept in memory by each worker."""

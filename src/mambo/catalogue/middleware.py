@@ -1,21 +1,19 @@
-"""Serves the anonymous course list before routing."""
+"""Serves the anonymous list of courses before routing."""
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from mambo.catalogue.snapshot import Catalogue
-from mambo.web.responses import (
-    PUBLIC,
-    conditional_response,
-)
+from mambo.web.responses import PUBLIC, conditional_response
 
 WORLDS = "/api/courses/worlds"
-NOT_FOR_ANYONE = frozenset({b"authorization", b"origin"})
+SPECIAL_HEADERS = frozenset({b"authorization", b"origin"})
 
 
 class CachedCatalogueMiddleware:
-    """Answers the one question that everybody asks first before it is routed: anyone's list of courses, from memory.
+    """Responds to the most frequent request, the anonymous list of courses, from memory and without routing.
 
-    Whoever says who they are or asks from another site goes in, and so does everyone while memory is not fresh.
+    It passes on every other request, those of someone who is signed in or of another site (CORS), and all of them while
+    the list in memory may be outdated.
     """
 
     def __init__(self, app: ASGIApp, catalogue: Catalogue) -> None:
@@ -25,7 +23,7 @@ class CachedCatalogueMiddleware:
         if (
             scope.get("path") == WORLDS
             and scope.get("method") == "GET"
-            and NOT_FOR_ANYONE.isdisjoint(name for name, _ in scope["headers"])
+            and SPECIAL_HEADERS.isdisjoint(name for name, _ in scope["headers"])
             and (snapshot := self.catalogue.fresh()) is not None
         ):
             scope["path_template"] = WORLDS

@@ -1,4 +1,4 @@
-"""Courses and lessons as a learner sees them."""
+"""Courses and lessons as a visitor sees them."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from mambo.web.schemas import Output
 
 
 class WorldView(Output):
-    """A course with the caller's own progress, in percent, and lock."""
+    """A course with the visitor's own progress, in percent, and lock."""
 
     id: UUID
     title: str
@@ -25,7 +25,7 @@ class WorldView(Output):
 
 
 class LessonView(Output):
-    """A lesson in a list; locked, it shows neither content nor video."""
+    """A lesson in a list. A locked one shows neither content nor video."""
 
     id: UUID
     title: str
@@ -47,7 +47,7 @@ class LessonView(Output):
 
 
 class LessonDetail(LessonView):
-    """A lesson with its neighbours in the course, and the newest that was said about it."""
+    """A lesson with its neighbours in the course, and the newest comments on it."""
 
     world_id: UUID
     next_lesson_id: UUID | None

@@ -1,131 +1,65 @@
 """Courses and lessons as one visitor sees them."""
 
-from datetime import datetime
-from typing import Any, cast
 from uuid import UUID
 
-from litestar import Request
 from litestar.di import NamedDependency
 
-from mambo.access.rules import Access, require_open
-from mambo.catalogue.repository import NEVER
-from mambo.catalogue.snapshot import Catalogue, LessonEntry, Snapshot, WorldEntry, reader_of
+from mambo.access.rules import Access, access_of
+from mambo.catalogue.repository import VisitorRepository
+from mambo.catalogue.snapshot import Catalogue, require_lesson
 from mambo.comments.repository import CommentReadRepository
-from mambo.comments.schemas import CommentView
 from mambo.database.pool import Pool
-from mambo.errors import Conflict, NotFound, Unavailable
-from mambo.game.rules import level_of
-from mambo.progress.repository import Completed, ProgressRepository
-from mambo.progress.schemas import Completion, WorldProgress
-from mambo.progress.service import ATTEMPTS, progress
+from mambo.errors import NotFound
 from mambo.web.principal import Principal
 from mambo.web.responses import EncodedResponse
 
 
 class CatalogueService:
-    """Courses as one visitor sees them: what is the same for all from memory, what is their own from the database."""
+    """Courses and lessons from memory, with what the visitor has completed from the database.
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        progress: ProgressRepository,
-        comments: CommentReadRepository,
-        visitor: Principal | None,
-        now: datetime,
-    ) -> None:
-        self.catalogue, self.progress, self.comments = catalogue, progress, comments
-        self.visitor, self.now = visitor, now
+    A visitor who is signed in sees every change at once. Anyone else (`visitor` is None) sees it within a second.
+    """
 
-    async def get_worlds(self) -> EncodedResponse:
-        """The published courses in order, as a list of `WorldView`."""
-        if self.visitor is None:
+    def __init__(self, catalogue: Catalogue, visitors: VisitorRepository, comments: CommentReadRepository) -> None:
+        self.catalogue, self.visitors, self.comments = catalogue, visitors, comments
+
+    async def get_worlds(self, visitor: Principal | None) -> EncodedResponse:
+        """Return the published courses in order, as an encoded list of `WorldView`."""
+        if visitor is None:
             return (await self.catalogue.current()).for_anyone
-        revision, completed = await self.progress.get_counts(self.visitor.user_id)
-        return (await self.catalogue.at(revision)).worlds_for(self.visitor, completed)
+        revision, completed = await self.visitors.get_completed_counts(visitor.user_id)
+        return (await self.catalogue.at(revision)).list_for(visitor, completed)
 
-    async def get_world_lessons(self, world_id: UUID) -> EncodedResponse:
-        """The lessons of a course in order, as a list of `LessonView`; NotFound when it does not exist for them."""
-        if self.visitor is None:
-            snapshot, completed = await self.catalogue.current(), set[UUID]()
-        else:
-            revision, completed = await self.progress.get_completed(self.visitor.user_id, world_id)
-            snapshot = await self.catalogue.at(revision)
-        world = snapshot.worlds.get(world_id)
-        access = world.access_of(self.visitor) if world else Access.HIDDEN
-        if world is None or access is Access.HIDDEN:
-            raise NotFound("course")
-        return world.lessons_for(reader_of(self.visitor, access), completed)
-
-    async def get_lesson(self, lesson_id: UUID, learner: Principal) -> EncodedResponse:
-        """A lesson as a `LessonDetail`; NotFound or NotAllowed when the learner may not read it."""
-        revision, is_completed, has_comments = await self.progress.get_lesson_state(learner.user_id, lesson_id)
-        lesson, world = self._open(await self.catalogue.at(revision), lesson_id, learner)
-        comments: list[CommentView] = []
-        if has_comments:
-            comments = await self.comments.get_newest(lesson_id, learner)
-        return lesson.detail(reader_of(learner, world.access_of(learner)), comments, is_completed=is_completed)
-
-    async def complete(self, lesson_id: UUID, learner: Principal) -> Completion:
-        """Complete a lesson and pay its XP, once however often and at once it is asked.
-
-        What this worker remembers of course and learner is tried first, and then what the database told of them.
+    async def get_world_lessons(self, world_id: UUID, visitor: Principal | None) -> EncodedResponse:
+        """Return the lessons of a course in order, as an encoded list of `LessonView`.
 
         Raises:
-            NotFound, NotAllowed: the learner may not read the lesson.
-            Conflict: it is a boss battle, which an approved submission completes; or it has just been deleted.
-            Unavailable: the course changes all the time.
+            NotFound: the course does not exist for this visitor.
 
         """
-        snapshot, timezone = self.catalogue.newest, learner.timezone
-        known = snapshot.lessons.get(lesson_id)
-        if known is None or known[1].access_of(learner) is not Access.OPEN:
-            snapshot = await self.catalogue.look()
-        for _ in range(ATTEMPTS):
-            lesson, world = self._open(snapshot, lesson_id, learner)
-            state = await self.progress.complete(
-                learner.user_id,
-                lesson.row,
-                revision=NEVER if lesson.row.is_boss_battle else snapshot.revision,
-                timezone=timezone,
-                at=self.now,
-            )
-            if state.revision == snapshot.revision:
-                if state.is_completed:
-                    return self._completion(state, lesson, world)
-                if lesson.row.is_boss_battle:
-                    raise Conflict(
-                        "A boss battle is completed by an approved submission: send a video of yourself dancing.",
-                        code="boss_battle",
-                    )
-            snapshot, timezone = await self.catalogue.at(state.revision), state.standing.timezone
-        raise Unavailable("Someone changes the course at this moment. Try again.")
+        if visitor is None:
+            course, completed = await self.catalogue.current_course(world_id), set[UUID]()
+        else:
+            revision, completed = await self.visitors.get_completed_lessons(visitor.user_id, world_id)
+            course = await self.catalogue.course_at(revision, world_id)
+        if course is None or access_of(visitor, course.row) is Access.HIDDEN:
+            raise NotFound("course")
+        return course.list_for(visitor, completed)
 
-    def _completion(self, state: Completed, lesson: LessonEntry, world: WorldEntry) -> Completion:
-        total = state.standing.xp
-        return Completion(
-            xp_gained=state.paid,
-            new_total_xp=total,
-            leveled_up=level_of(total) > level_of(total - state.paid),
-            new_level=level_of(total),
-            newly_completed=state.is_new,
-            streak_count=state.standing.streak_at(self.now),
-            next_lesson_id=lesson.next,
-            quiz_passed=state.has_passed_quiz if lesson.has_quiz else None,
-            world=WorldProgress(**progress(world.row.id, len(world.lessons), state.completed_count)),
-        )
+    async def get_lesson(self, lesson_id: UUID, learner: Principal) -> EncodedResponse:
+        """Return a lesson as an encoded `LessonDetail`.
 
-    def _open(self, snapshot: Snapshot, lesson_id: UUID, learner: Principal) -> tuple[LessonEntry, WorldEntry]:
-        found = snapshot.lessons.get(lesson_id)
-        require_open(found[1].access_of(learner) if found else Access.HIDDEN)
-        return cast("tuple[LessonEntry, WorldEntry]", found)
+        Raises:
+            NotFound: the lesson does not exist for this learner.
+            NotAllowed: it is locked.
+
+        """
+        state = await self.visitors.get_lesson_state(learner.user_id, lesson_id)
+        course = await self.catalogue.course_at(state.revision, state.world_id) if state.world_id else None
+        course, lesson = require_lesson(course, lesson_id, learner)
+        comments = await self.comments.get_newest(lesson_id, learner) if state.has_comments else []
+        return course.detail_for(learner, lesson, comments, is_completed=state.is_completed)
 
 
-def provide_catalogue_service(
-    request: Request[Any, Any, Any],
-    catalogue: NamedDependency[Catalogue],
-    pool: NamedDependency[Pool],
-    now: NamedDependency[datetime],
-) -> CatalogueService:
-    return CatalogueService(
-        catalogue, ProgressRepository(pool), CommentReadRepository(pool), request.scope.get("user"), now
-    )
+def provide_catalogue_service(catalogue: NamedDependency[Catalogue], pool: NamedDependency[Pool]) -> CatalogueService:
+    return CatalogueService(catalogue, VisitorRepository(pool), CommentReadRepository(pool))

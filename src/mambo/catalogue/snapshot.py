@@ -1,204 +1,238 @@
-"""The catalogue in memory: every course and lesson in order, encoded once for each kind of reader.
+"""The catalogue in a worker's memory: the list of courses, and the lessons of each course that a visitor has read.
 
-Drafts are in it too: `courses.access_to` decides who sees what. What learners have done is never in it.
+Drafts are included: `access.rules` decides who sees them. What a visitor has completed is not part of it.
 """
 
 import asyncio
-import enum
 from functools import cached_property
 from time import monotonic
 from uuid import UUID
 
-import msgspec
-from msgspec import structs
+from msgspec import Raw
 
-from mambo.access.rules import Access, access_to
-from mambo.catalogue.repository import NEVER, CatalogueRepository, LessonRow, WorldRow
-from mambo.catalogue.schemas import LessonView, WorldView
+from mambo.access.rules import Access, Visitor, access_of, require_open
+from mambo.catalogue.encoding import EncodedList, LessonEntry, encode_list, entry_of, fields_of
+from mambo.catalogue.repository import NEVER, CatalogueReader, CatalogueRepository, WorldRow
+from mambo.catalogue.rules import Reader, percentage_of, reader_of
+from mambo.catalogue.schemas import LessonDetail, WorldView
 from mambo.comments.schemas import CommentView
-from mambo.courses import rules
-from mambo.courses.schemas import LessonContent
-from mambo.web.principal import Principal
+from mambo.errors import NotFound
 from mambo.web.responses import EncodedResponse, encode, etag_of
 
-FROM_ROW = tuple(name for name in LessonView.__struct_fields__ if name in LessonRow.__struct_fields__)
-WORLD_FROM_ROW = tuple(name for name in WorldView.__struct_fields__ if name in WorldRow.__struct_fields__)
-NOTHING_DONE = b'0.0,"is_locked":false}'
+FROM_ROW = tuple(name for name in WorldView.__struct_fields__ if name in WorldRow.__struct_fields__)
 
 
-class Reader(enum.Enum):
-    """For whom a lesson is encoded."""
-
-    LOCKED_OUT = enum.auto()
-    LEARNER = enum.auto()
-    STAFF = enum.auto()
-
-
-class LessonEntry:
-    """A lesson and its neighbours in the course; `version` is that of its row."""
-
-    def __init__(self, row: LessonRow, version: int) -> None:
-        self.row, self.version = row, version
-        self.previous: UUID | None = None
-        self.next: UUID | None = None
-        self._encoded: dict[Reader, tuple[bytes, bytes]] = {}
-
-    @cached_property
-    def content(self) -> LessonContent | None:
-        """What the lesson holds, read when first asked for: one that nobody can read troubles no other lesson."""
-        stored = self.row.content_json
-        return None if stored is None else msgspec.json.decode(stored, type=LessonContent)
-
-    @property
-    def has_quiz(self) -> bool:
-        return self.content is not None and bool(self.content.quiz)
-
-    def encoded(self, reader: Reader) -> tuple[bytes, bytes]:
-        """A `LessonView` as JSON: not completed, and completed."""
-        if reader not in self._encoded:
-            view = view_of(self.row, self.content if reader is not Reader.LOCKED_OUT else None, reader)
-            self._encoded[reader] = (encode(view), encode(structs.replace(view, is_completed=True)))
-        return self._encoded[reader]
-
-    def detail(self, reader: Reader, comments: list[CommentView], *, is_completed: bool) -> EncodedResponse:
-        """A `LessonDetail`."""
-        rest = {
-            "world_id": self.row.world_id,
-            "next_lesson_id": self.next,
-            "prev_lesson_id": self.previous,
-            "comments": comments,
-        }
-        body = self.encoded(reader)[is_completed][:-1] + b"," + encode(rest)[1:]
-        return EncodedResponse(body, etag_of(body))
-
-
-class WorldEntry:
-    """A course with its lessons in order."""
+class Course:
+    """A course with its lessons in order, as of the course's revision."""
 
     def __init__(self, row: WorldRow, lessons: list[LessonEntry]) -> None:
         self.row, self.lessons = row, lessons
-        fields = {name: getattr(row, name) for name in WORLD_FROM_ROW}
-        view = WorldView(**fields, lesson_count=len(lessons), progress_percentage=0.0, is_locked=False)
-        self._head = encode(view).removesuffix(NOTHING_DONE)
-        self._tags: dict[Reader, str] = {}
+        self._positions = {lesson.row.id: position for position, lesson in enumerate(lessons)}
+        self._lists: dict[Reader, EncodedList] = {}
 
-    def access_of(self, visitor: Principal | None) -> Access:
-        return access_to(visitor, is_published=self.row.is_published, is_free=self.row.is_free)
+    def lesson(self, lesson_id: UUID) -> LessonEntry | None:
+        position = self._positions.get(lesson_id)
+        return None if position is None else self.lessons[position]
 
-    def encoded(self, completed: int, *, is_locked: bool) -> bytes:
-        """A `WorldView` as JSON."""
-        end = b'%.1f,"is_locked":%s}' % (self.percentage(completed), b"true" if is_locked else b"false")
-        return self._head + end
+    def neighbours(self, lesson: LessonEntry) -> tuple[UUID | None, UUID | None]:
+        """Return the ids of the lessons before and after a lesson of the course."""
+        position = self._positions[lesson.row.id]
+        before = self.lessons[position - 1].row.id if position > 0 else None
+        after = self.lessons[position + 1].row.id if position + 1 < len(self.lessons) else None
+        return before, after
 
-    def percentage(self, completed: int) -> float:
-        return percentage_of(completed, len(self.lessons))
+    def list_for(self, visitor: Visitor | None, completed: set[UUID]) -> EncodedResponse:
+        """Encode the lessons in order, as a list of `LessonView`."""
+        reader = reader_of(visitor, access_of(visitor, self.row))
+        if reader not in self._lists:
+            self._lists[reader] = encode_list(self.lessons, reader)
+        views, etag = self._lists[reader]
+        is_done = [lesson.row.id in completed for lesson in self.lessons]
+        body = encode([view[done] for view, done in zip(views, is_done, strict=True)])
+        return EncodedResponse(body, etag_of(etag, bytes(is_done)))  # hashing the body would take longer than all else
 
-    def lessons_for(self, reader: Reader, completed: set[UUID]) -> EncodedResponse:
-        """The lessons in order, as a list of `LessonView`."""
-        done = [lesson.row.id in completed for lesson in self.lessons]
-        body = b",".join([lesson.encoded(reader)[is_done] for lesson, is_done in zip(self.lessons, done, strict=True)])
-        if reader not in self._tags:  # to hash all of it each time would take longer than all else
-            self._tags[reader] = etag_of(*(lesson.encoded(reader)[0] for lesson in self.lessons))
-        return EncodedResponse(b"[" + body + b"]", etag_of(self._tags[reader].encode(), bytes(done)))
+    def detail_for(
+        self, visitor: Visitor, lesson: LessonEntry, comments: list[CommentView], *, is_completed: bool
+    ) -> EncodedResponse:
+        """Encode a lesson of the course, as a `LessonDetail`."""
+        before, after = self.neighbours(lesson)
+        detail = LessonDetail(
+            **fields_of(lesson, reader_of(visitor, access_of(visitor, self.row))),
+            is_completed=is_completed,
+            world_id=self.row.id,
+            next_lesson_id=after,
+            prev_lesson_id=before,
+            comments=comments,
+        )
+        body = encode(detail)
+        return EncodedResponse(body, etag_of(body))
 
 
 class Snapshot:
-    """The catalogue as it stood at a revision."""
+    """The list of courses, as of a revision."""
 
-    def __init__(self, revision: int | None, worlds: list[WorldEntry]) -> None:
-        self.revision = revision
-        self.worlds = {world.row.id: world for world in worlds}
-        self.published = [world for world in worlds if world.row.is_published]
-        self.lessons = {lesson.row.id: (lesson, world) for world in worlds for lesson in world.lessons}
+    def __init__(self, revision: int | None, worlds: dict[UUID, WorldRow]) -> None:
+        self.revision, self.worlds = revision, worlds
+        self.published = [world for world in worlds.values() if world.is_published]
+        self._views: dict[tuple[UUID, int, bool], Raw] = {}
 
     @cached_property
     def for_anyone(self) -> EncodedResponse:
-        """The published courses as someone sees them who is not signed in."""
-        return self.worlds_for(None, {})
+        """The published courses as a visitor sees them who is not signed in."""
+        return self.list_for(None, {})
 
-    def worlds_for(self, visitor: Principal | None, completed: dict[UUID, int]) -> EncodedResponse:
-        """The published courses as a list of `WorldView`; `completed` counts the visitor's lessons by course."""
-        body = b",".join(
-            world.encoded(completed.get(world.row.id, 0), is_locked=world.access_of(visitor) is not Access.OPEN)
-            for world in self.published
+    def list_for(self, visitor: Visitor | None, completed: dict[UUID, int]) -> EncodedResponse:
+        """Encode the published courses in order, as a list of `WorldView`.
+
+        `completed` is how many lessons of each course the visitor has completed.
+        """
+        body = encode(
+            [
+                self._view(world, completed.get(world.id, 0), is_locked=access_of(visitor, world) is not Access.OPEN)
+                for world in self.published
+            ]
         )
-        return EncodedResponse(b"[" + body + b"]", etag_of(body))
+        return EncodedResponse(body, etag_of(body))
+
+    def _view(self, world: WorldRow, completed: int, *, is_locked: bool) -> Raw:
+        key = (world.id, completed, is_locked)
+        if key not in self._views:
+            view = WorldView(
+                **{name: getattr(world, name) for name in FROM_ROW},
+                progress_percentage=percentage_of(completed, world.lesson_count),
+                is_locked=is_locked,
+            )
+            self._views[key] = Raw(encode(view))
+        return self._views[key]
 
 
 class Catalogue:
-    """The newest snapshot: it is replaced when a statement has seen another revision, or has not looked for a while.
+    """The newest snapshot, and the courses that visitors have read.
 
-    One rebuild serves all who wait for it, and reads only the lessons whose rows have changed.
+    It is updated when a statement has seen another revision, when a course is read that is not in memory, and when
+    nobody has seen the revision for `seconds`. One update serves all requests that wait for it. It reads the courses
+    that have changed, and of the courses that are waited for the lessons that have changed.
     """
 
     def __init__(self, source: CatalogueRepository, *, seconds: float = 1.0) -> None:
         self._source, self._seconds = source, seconds
-        self.newest = Snapshot(NEVER, [])
-        self._rebuilding = asyncio.Lock()
-        self._begun = self._succeeded = 0  # rebuilds, by number
-        self._looked_at = -seconds
+        self.newest = Snapshot(NEVER, {})
+        self._courses: dict[UUID, Course] = {}  # as they were read last; see `_course`
+        self._course_of: dict[UUID, UUID] = {}  # the course in which a lesson was read last
+        self._wanted: set[UUID] = set()  # courses that the next update reads
+        self._updating = asyncio.Lock()
+        self._begun = self._succeeded = 0  # updates, by number
+        self._seen_at = -seconds
 
     def fresh(self) -> Snapshot | None:
-        """The catalogue as it stood at most a second ago; None when nobody has looked since."""
-        return self.newest if monotonic() - self._looked_at < self._seconds else None
+        """Return the list of courses if it was up to date less than `seconds` ago."""
+        return self.newest if monotonic() - self._seen_at < self._seconds else None
 
     async def current(self) -> Snapshot:
-        """The catalogue as it stood at most a second ago."""
-        return self.fresh() or await self.look()
-
-    async def look(self) -> Snapshot:
-        """The catalogue as it stands."""
-        return await self.at(await self._source.get_revision())
+        """Return the list of courses, outdated by less than `seconds`."""
+        return self.fresh() or await self.at(await self._source.get_revision())
 
     async def at(self, revision: int | None) -> Snapshot:
-        """The catalogue as it stood when a statement, which has just been answered, saw this revision; or newer."""
-        begun, looked_at = self._begun, monotonic()
-        if self.newest.revision != revision:
-            async with self._rebuilding:
-                # A rebuild that began since then is new enough.
-                if self.newest.revision != revision and self._succeeded <= begun:
-                    self._begun = number = self._begun + 1
-                    self.newest = await self._rebuild()
-                    self._succeeded = number
-        self._looked_at = max(self._looked_at, looked_at)
+        """Return the list of courses as of the revision that a statement has just seen, or newer."""
+        await self._see(revision)
         return self.newest
 
-    async def _rebuild(self) -> Snapshot:
-        kept = {id_: lesson for id_, (lesson, _) in self.newest.lessons.items()}
+    async def current_course(self, world_id: UUID) -> Course | None:
+        """Return a course, outdated by less than `seconds`; None if it does not exist."""
+        snapshot = await self.current()
+        await self._update_to(snapshot.revision, world_id)
+        return self._course(world_id)
+
+    async def course_at(self, revision: int | None, world_id: UUID) -> Course | None:
+        """Return a course as of the revision that a statement has just seen, or newer; None if it does not exist."""
+        await self._see(revision, world_id)
+        return self._course(world_id)
+
+    async def course_of(self, lesson_id: UUID) -> Course | None:
+        """Return the course of a lesson as the database has it now; None if there is no such lesson."""
+        revision, world_id = await self._source.get_course_of(lesson_id)
+        return None if world_id is None else await self.course_at(revision, world_id)
+
+    def remembered_course_of(self, lesson_id: UUID) -> Course | None:
+        """Return the course of a lesson if it is in memory, as the newest snapshot has it."""
+        world_id = self._course_of.get(lesson_id)
+        course = None if world_id is None else self._course(world_id)
+        return course if course is not None and course.lesson(lesson_id) else None
+
+    def _course(self, world_id: UUID) -> Course | None:
+        """Return a course if it is in memory, as the newest snapshot has it."""
+        course = self._courses.get(world_id)
+        return course if course is not None and course.row is self.newest.worlds.get(world_id) else None
+
+    def _has(self, revision: int | None, world_id: UUID | None) -> bool:
+        if self.newest.revision != revision:
+            return False
+        return world_id not in self.newest.worlds or self._course(world_id) is not None
+
+    async def _see(self, revision: int | None, world_id: UUID | None = None) -> None:
+        seen_at = monotonic()
+        await self._update_to(revision, world_id)
+        self._seen_at = max(self._seen_at, seen_at)
+
+    async def _update_to(self, revision: int | None, world_id: UUID | None = None) -> None:
+        """Return once the list of courses, and the course if one is named, are as of `revision` or newer."""
+        if self._has(revision, world_id):
+            return
+        begun = self._begun
+        if world_id is not None:
+            self._wanted.add(world_id)
+        async with self._updating:
+            # An update that began since then is new enough, and has read the course.
+            if not self._has(revision, world_id) and self._succeeded <= begun:
+                self._begun = number = self._begun + 1
+                await self._update()
+                self._succeeded = number
+
+    async def _update(self) -> None:
         async with self._source.snapshot() as source:
-            revision, worlds, places = await source.get_revision(), await source.get_worlds(), await source.get_places()
-            versions = {place.id: place.version for place in places}
-            stale = [id_ for id_, version in versions.items() if id_ not in kept or kept[id_].version != version]
-            fresh = {row.id: LessonEntry(row, versions[row.id]) async for row in source.get_lessons(stale)}
-        lessons: dict[UUID, list[LessonEntry]] = {world.id: [] for world in worlds}
-        for place in places:
-            lessons[place.world_id].append(fresh.get(place.id) or kept[place.id])
-        for neighbours in lessons.values():
-            ids = [None, *(lesson.row.id for lesson in neighbours), None]
-            for lesson, previous, following in zip(neighbours, ids, ids[2:], strict=False):
-                lesson.previous, lesson.next = previous, following
-        return Snapshot(revision, [WorldEntry(row, lessons[row.id]) for row in worlds])
+            snapshot = self.newest
+            revision = await source.get_revision()
+            if revision != snapshot.revision:
+                snapshot = Snapshot(revision, await read_worlds(source, snapshot.worlds))
+            wanted, read = list(self._wanted), {}
+            for world_id in wanted:
+                row, known = snapshot.worlds.get(world_id), self._courses.get(world_id)
+                if row is not None and (known is None or known.row is not row):
+                    read[world_id] = Course(row, await read_lessons(source, world_id, known.lessons if known else []))
+        self._wanted.difference_update(wanted)
+        self.newest = snapshot
+        self._courses = {id_: course for id_, course in (self._courses | read).items() if id_ in snapshot.worlds}
+        self._course_of |= {lesson.row.id: id_ for id_, course in read.items() for lesson in course.lessons}
 
 
-def percentage_of(completed: int, lesson_count: int) -> float:
-    """How much is done; what is counted a moment apart from the lessons is never more than all."""
-    return round(100 * min(completed, lesson_count) / lesson_count, 1) if lesson_count else 0.0
+def require_lesson(course: Course | None, lesson_id: UUID, learner: Visitor) -> tuple[Course, LessonEntry]:
+    """Return a lesson and its course.
+
+    Raises:
+        NotFound: the lesson does not exist for this learner.
+        NotAllowed: it is locked.
+
+    """
+    lesson = course.lesson(lesson_id) if course else None
+    if course is None or lesson is None:
+        raise NotFound("lesson")
+    require_open(access_of(learner, course.row))
+    return course, lesson
 
 
-def reader_of(visitor: Principal | None, access: Access) -> Reader:
-    if access is not Access.OPEN:
-        return Reader.LOCKED_OUT
-    return Reader.STAFF if visitor is not None and visitor.is_staff else Reader.LEARNER
+async def read_worlds(source: CatalogueReader, known: dict[UUID, WorldRow]) -> dict[UUID, WorldRow]:
+    """Read the courses in order, of those in `known` only the changed ones."""
+    revisions = await source.get_revisions()
+    changed = [id_ for id_, revision in revisions.items() if id_ not in known or known[id_].revision != revision]
+    read = {row.id: row async for row in source.get_worlds(changed)}
+    return {id_: read.get(id_) or known[id_] for id_ in revisions}
 
 
-def view_of(row: LessonRow, content: LessonContent | None, reader: Reader) -> LessonView:
-    """What a reader sees of a lesson: nothing worth paying for when locked out, no quiz answers but for staff."""
-    fields = {name: getattr(row, name) for name in FROM_ROW}
-    fields["duration_minutes"] = rules.minutes_of(row.duration_minutes, row.duration_seconds)
-    fields["video_url"] = row.video_url or ""
-    fields["content_json"] = content
-    if reader is Reader.LOCKED_OUT:
-        fields |= {"video_url": "", "mux_playback_id": None, "mux_asset_id": None}
-    elif reader is Reader.LEARNER and content is not None:
-        fields["content_json"] = rules.without_answers(content)
-    return LessonView(**fields, is_completed=False, is_locked=reader is Reader.LOCKED_OUT)
+async def read_lessons(source: CatalogueReader, world_id: UUID, known: list[LessonEntry]) -> list[LessonEntry]:
+    """Read the lessons of a course in order, of those in `known` only the changed ones."""
+    versions = await source.get_lesson_versions(world_id)
+    entries = {lesson.row.id: lesson for lesson in known if versions.get(lesson.row.id) == lesson.version}
+    changed = [id_ for id_ in versions if id_ not in entries]
+    async for row, content in source.get_lessons(changed):
+        entries[row.id] = entry_of(row, versions[row.id], content)
+    return [entries[id_] for id_ in versions]

@@ -79,12 +79,27 @@ class Lesson(Identified):
 
 
 class CatalogueRevision(Base):
-    """A number that is another one after every transaction that changed a course or lesson; triggers write it."""
+    """The revision of all courses together: it differs after each transaction that changed a course or lesson.
+
+    `note_catalogue_change()` writes it, and the revision of each changed course.
+    """
 
     __tablename__ = "catalogue_revision"
     __table_args__ = (sa.CheckConstraint("is_only", name="is_only"),)
 
     is_only: Mapped[bool] = mapped_column(primary_key=True, server_default=sa.true())
+    revision: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class CourseRevision(Base):
+    """The revision of one course: it differs after each transaction that changed the course or a lesson of it.
+
+    There is no foreign key, because its locks on the course would be taken after that of `catalogue_revision`.
+    """
+
+    __tablename__ = "course_revision"
+
+    world_id: Mapped[UUID] = mapped_column(primary_key=True)
     revision: Mapped[int] = mapped_column(sa.BigInteger)
 
 

@@ -1,4 +1,4 @@
-"""What a learner has completed."""
+"""Completions of lessons."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from mambo.database.base import Base
 
 
 class LessonCompletion(Base):
-    """A learner has completed a lesson, once; a lesson stays in its world, which the database holds the two to."""
+    """A learner has completed a lesson. A lesson that somebody has completed cannot move to another world."""
 
     __tablename__ = "lesson_completion"
     __table_args__ = (

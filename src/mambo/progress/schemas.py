@@ -1,4 +1,4 @@
-"""What a learner sees of courses, and what completing a lesson answers."""
+"""Bodies of responses about progress."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from mambo.web.schemas import Output
 
 
 class WorldProgress(Output):
-    """How far a learner is in a course; one without lessons is never complete."""
+    """How far a learner is in a course. A course without lessons is never complete."""
 
     id: UUID
     lesson_count: int
@@ -18,7 +18,7 @@ class WorldProgress(Output):
 
 
 class Completion(Output):
-    """What just happened; a second completion pays nothing and answers the same totals.
+    """The result of completing a lesson. A second completion pays nothing and returns the same totals.
 
     `quiz_passed` says whether the learner has passed the lesson's quiz, and is null where there is none.
     """
@@ -35,7 +35,7 @@ class Completion(Output):
 
 
 class WorldStage(WorldProgress, kw_only=True):
-    """A course on the way of a learner."""
+    """A course in the list of a learner's progress."""
 
     title: str
     slug: str
@@ -45,7 +45,7 @@ class WorldStage(WorldProgress, kw_only=True):
 
 
 class NextLesson(Output):
-    """The lesson to go on with."""
+    """The lesson to continue with."""
 
     lesson_id: UUID
     title: str

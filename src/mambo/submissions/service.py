@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mambo.errors import Conflict, Invalid, NotAllowed, NotFound
 from mambo.game.models import ActivityReason, XpKind
 from mambo.game.repository import ActivityRepository, LedgerRepository
+from mambo.progress.events import WorldCompletedHandlers
 from mambo.progress.repository import CompletionRepository
+from mambo.progress.service import CompletionService
 from mambo.submissions import rules
 from mambo.submissions.models import Submission
 from mambo.submissions.repository import SubmissionRepository
@@ -93,7 +95,7 @@ class GradingService:
         self,
         submissions: SubmissionRepository,
         profiles: ProfileRepository,
-        completions: CompletionRepository,
+        completions: CompletionService,
         ledger: LedgerRepository,
         now: datetime,
     ) -> None:
@@ -126,9 +128,9 @@ class GradingService:
             raise Conflict("This submission was graded or replaced already: reload the list.", code="graded_already")
         paid = 0
         if data.status == "approved":
-            await self.completions.complete(reward.user_id, reward.lesson_id, self.now)
             payment = await self.ledger.pay(reward.user_id, XpKind.BOSS, reward.lesson_id, reward.xp, self.now)
             paid = payment.amount
+            await self.completions.complete_boss_battle(reward.user_id, reward.lesson_id, self.now)
         row = await self.submissions.get_queue_row(submission_id)
         return GradedSubmission(**queued_fields_of(row), xp_gained=paid)
 
@@ -164,11 +166,15 @@ def provide_submission_service(
     return SubmissionService(SubmissionRepository(session), VideoRepository(session), ActivityRepository(session), now)
 
 
-def provide_grading_service(session: NamedDependency[AsyncSession], now: NamedDependency[datetime]) -> GradingService:
+def provide_grading_service(
+    session: NamedDependency[AsyncSession],
+    on_world_completed: NamedDependency[WorldCompletedHandlers],
+    now: NamedDependency[datetime],
+) -> GradingService:
     return GradingService(
         SubmissionRepository(session),
         ProfileRepository(session),
-        CompletionRepository(session),
+        CompletionService(CompletionRepository(session), on_world_completed),
         LedgerRepository(session),
         now,
     )

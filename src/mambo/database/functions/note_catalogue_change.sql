@@ -1,11 +1,32 @@
--- Gives the catalogue a new revision when a transaction changes a world or a lesson: the transaction's id, which is
--- unique. The triggers are deferred to the commit: the revision's row is then the last one that the transaction locks,
--- so there is no deadlock on it. It is written once, however many rows the transaction changed.
+-- Gives the catalogue, and each course that a transaction changes, a new revision: the transaction's id, which is
+-- unique. A lesson that moves changes both of its courses.
+--
+-- The triggers are deferred to the commit. The row of catalogue_revision is then the last row that the transaction waits
+-- for, so there is no deadlock on it. Whoever writes to course_revision holds it, so there is none on those rows either,
+-- in whatever order two transactions changed the same courses.
 CREATE FUNCTION note_catalogue_change() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+DECLARE
+    new_revision bigint := pg_current_xact_id()::text::bigint;
+    courses uuid[];
 BEGIN
-    INSERT INTO catalogue_revision (revision) VALUES (pg_current_xact_id()::text::bigint)
+    IF TG_TABLE_NAME = 'world' THEN
+        courses := ARRAY[OLD.id, NEW.id];
+    ELSE
+        courses := ARRAY[OLD.world_id, NEW.world_id];
+    END IF;
+
+    INSERT INTO catalogue_revision (revision) VALUES (new_revision)
     ON CONFLICT (is_only) DO UPDATE SET revision = excluded.revision
         WHERE catalogue_revision.revision <> excluded.revision;
+
+    INSERT INTO course_revision (world_id, revision)
+    SELECT world.id, new_revision FROM world WHERE world.id = ANY (courses)
+    ON CONFLICT (world_id) DO UPDATE SET revision = excluded.revision
+        WHERE course_revision.revision <> excluded.revision;
+
+    IF TG_TABLE_NAME = 'world' AND TG_OP = 'DELETE' THEN
+        DELETE FROM course_revision WHERE world_id = OLD.id;
+    END IF;
     RETURN NULL;
 END $$;
 
