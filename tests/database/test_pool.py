@@ -149,18 +149,16 @@ async def test_a_waiting_call_that_is_cancelled_takes_no_connection(pool: Pool, 
     assert len(set(await backends(pool))) == SIZE
 
 
-async def test_a_call_that_is_cancelled_when_it_gets_a_connection_gives_it_back(pool: Pool) -> None:
-    """It has been given the connection, and has not started."""
-    taken = [await pool.acquire() for _ in range(SIZE)]
-    waiter = asyncio.create_task(pool.fetch_one(ECHO, number=1))
-    await asyncio.wait([waiter], timeout=0)
+async def test_a_call_that_is_cancelled_when_it_gets_a_connection_gives_it_back(settings: Settings) -> None:
+    """The connection is free, and the call has not started."""
+    async with Pool(settings.database_url, size=1).opened() as pool:
+        async with pool.snapshot():
+            call = asyncio.create_task(pool.fetch_one(ECHO, number=1))
+            await asyncio.wait([call], timeout=0)
+        call.cancel()
 
-    for connection in taken:
-        pool.release(connection)
-    waiter.cancel()
-
-    assert await outcomes(waiter) == ["CancelledError"]
-    assert len(set(await backends(pool))) == SIZE
+        assert await outcomes(call) == ["CancelledError"]
+        assert await outcomes(pool.fetch_one(ECHO, number=2)) == ["ok"]
 
 
 async def test_a_cancelled_statement_is_stopped_in_the_database(pool: Pool, monitor: Monitor) -> None:
@@ -367,7 +365,9 @@ async def test_closing_waits_for_a_running_statement(
 
 async def test_a_pool_connects_at_the_first_call(monitor: Monitor) -> None:
     async with Pool("postgresql+asyncpg://nobody@127.0.0.1:1/none", size=SIZE).opened() as pool:
-        assert await outcomes(pool.fetch_one(ECHO, number=1)) == ["ConnectionRefusedError"]
+        assert await outcomes(*(pool.fetch_one(ECHO, number=1) for _ in range(3 * SIZE))) == [
+            "ConnectionRefusedError"
+        ] * (3 * SIZE)
         assert isinstance(pool, Pool)
 
 
