@@ -538,7 +538,7 @@ async def hanging(make_database: Callable[[str], Any], tmp_path_factory: pytest.
 
 
 async def test_other_requests_are_served_while_mux_hangs(hanging: Hanging) -> None:
-    """All of them are answered before any request that waits for Mux."""
+    """All of them get a response before any request that waits for Mux."""
     assert hanging.reads == {200}
     assert hanging.done_checks == 0
 

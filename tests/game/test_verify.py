@@ -1,4 +1,4 @@
-"""`mambo game verify` and `rebuild`: what differs from the ledger is told and mended, beside payments."""
+"""`mambo game verify` and `rebuild`: what differs from the ledger is reported and corrected, also during payments."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,7 +32,7 @@ WRONG = {
 }
 
 
-async def spoil(engine: AsyncEngine, statement: str) -> None:
+async def execute(engine: AsyncEngine, statement: str) -> None:
     async with engine.begin() as connection:
         await connection.execute(sa.text(statement))
 
@@ -47,24 +47,24 @@ async def run(command: str, *options: str, url: str, folder: Path) -> Finished:
 
 
 @pytest.mark.parametrize("statement", WRONG.values(), ids=WRONG)
-async def test_what_differs_is_found_and_mended(school: School, engine: AsyncEngine, statement: str) -> None:
-    """One difference; none is left when it is rebuilt, and the rows are those of before."""
+async def test_a_difference_is_found_and_corrected(school: School, engine: AsyncEngine, statement: str) -> None:
+    """Correcting it restores the rows as they were."""
     ana = await school.person()
     await pay(school, ana, 50, MONDAY)
     before = await get_total(school, ana), await get_weeks(school, ana)
-    await spoil(engine, statement)
+    await execute(engine, statement)
 
     found = await all_differences(engine)
-    mended = await all_differences(engine, is_corrected=True)
+    corrected = await all_differences(engine, is_corrected=True)
 
     assert len(found) == 1
-    assert mended == found
+    assert corrected == found
     assert await all_differences(engine) == []
     assert (await get_total(school, ana), await get_weeks(school, ana)) == before
 
 
-async def test_everyone_is_compared_batch_by_batch(school: School, engine: AsyncEngine) -> None:
-    """Also those of a batch that is not full."""
+async def test_all_learners_are_compared_in_batches(school: School, engine: AsyncEngine) -> None:
+    """The last batch is not full."""
     people = [await school.person(xp=10) for _ in range(5)]
 
     found = await all_differences(engine, batch=2)
@@ -72,22 +72,22 @@ async def test_everyone_is_compared_batch_by_batch(school: School, engine: Async
     assert [one.user_id for one in found] == [someone.user_id for someone in people]
 
 
-async def test_a_payment_that_a_rebuild_meets_is_not_lost(school: School, engine: AsyncEngine) -> None:
-    """The rebuild waits for its commit, and looks at the ledger after that."""
+async def test_a_payment_during_a_rebuild_is_not_lost(school: School, engine: AsyncEngine) -> None:
+    """The rebuild waits for the payment to commit before it reads the ledger."""
     ana = await school.person(xp=10)
     async with AsyncSession(engine) as payer, payer.begin():
         await LedgerRepository(payer).pay(ana.user_id, XpKind.LESSON, uuid4(), 50, START)
         rebuilding = asyncio.create_task(all_differences(engine, is_corrected=True))
-        await someone_waits(payer, rebuilding)
+        await wait_for_a_lock(payer, rebuilding)
 
-    [mended] = await rebuilding
+    [corrected] = await rebuilding
 
-    assert (mended.xp, mended.ledger_xp) == (60, 50)
+    assert (corrected.xp, corrected.ledger_xp) == (60, 50)
     assert (await get_total(school, ana))[0] == 50
     await school.check_xp()
 
 
-async def test_payments_and_rebuilds_at_once_add_up(school: School, engine: AsyncEngine) -> None:
+async def test_concurrent_payments_and_rebuilds_add_up(school: School, engine: AsyncEngine) -> None:
     people = [await school.person(xp=10) for _ in range(5)]
 
     async def pay_everyone() -> None:
@@ -105,19 +105,19 @@ async def test_payments_and_rebuilds_at_once_add_up(school: School, engine: Asyn
     assert {(await get_total(school, someone))[0] for someone in people} == {2 * 10 * 7}
 
 
-async def someone_waits(session: AsyncSession, task: asyncio.Task[Any]) -> None:
-    """Until the task waits for a lock that the session's transaction holds."""
+async def wait_for_a_lock(session: AsyncSession, task: asyncio.Task[Any]) -> None:
+    """Wait until the task waits for a lock that the session's transaction holds."""
     while not await session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
         assert not task.done()
 
 
-async def test_whoever_holds_the_profile_may_pay_what_another_waits_to_pay(school: School, engine: AsyncEngine) -> None:
-    """A payment waits for the profile and holds nothing of the ledger meanwhile: there is no deadlock."""
+async def test_the_transaction_that_locks_the_profile_pays_first(school: School, engine: AsyncEngine) -> None:
+    """A payment that waits for the profile holds no lock in the ledger, so there is no deadlock."""
     ana, source_id = await school.person(), uuid4()
     async with AsyncSession(engine) as holder, holder.begin():
         await ProfileRepository(holder).lock(ana.user_id)
         other = asyncio.create_task(pay(school, ana, 50, source_id=source_id))
-        await someone_waits(holder, other)
+        await wait_for_a_lock(holder, other)
 
         paid = await LedgerRepository(holder).pay(ana.user_id, XpKind.LESSON, source_id, 50, START)
 
@@ -125,12 +125,12 @@ async def test_whoever_holds_the_profile_may_pay_what_another_waits_to_pay(schoo
     await school.check_xp()
 
 
-async def test_the_command_tells_each_difference_and_fails(
+async def test_verify_prints_each_difference_and_fails(
     school: School, engine: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:
     ana = await school.person()
     await pay(school, ana, 50, MONDAY)
-    await spoil(engine, "UPDATE user_profile SET xp = 70")
+    await execute(engine, "UPDATE user_profile SET xp = 70")
 
     end = await run("verify", url=database_url, folder=tmp_path)
 
@@ -140,19 +140,19 @@ async def test_the_command_tells_each_difference_and_fails(
     assert end.err == "Error: What differs from the ledger: 1. `mambo game rebuild` corrects it.\n"
 
 
-async def test_the_command_mends_when_it_is_told_to(
+async def test_rebuild_corrects_after_confirmation(
     school: School, engine: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:
-    """Asked without a terminal, nobody says yes."""
+    """Without a terminal there is no confirmation; `--yes` replaces it."""
     ana = await school.person()
     await pay(school, ana, 50, MONDAY)
-    await spoil(engine, "DELETE FROM weekly_xp")
+    await execute(engine, "DELETE FROM weekly_xp")
 
-    unasked = await run("rebuild", url=database_url, folder=tmp_path)
+    unconfirmed = await run("rebuild", url=database_url, folder=tmp_path)
     rebuilt = await run("rebuild", "--yes", url=database_url, folder=tmp_path)
     verified = await run("verify", url=database_url, folder=tmp_path)
 
-    assert (unasked.code, "Aborted!" in unasked.err) == (1, True)
+    assert (unconfirmed.code, "Aborted!" in unconfirmed.err) == (1, True)
     assert (rebuilt.code, rebuilt.out.splitlines()[-1]) == (0, "Corrected: 1.")
     assert (verified.code, verified.out, verified.err) == (0, "Everyone's XP is what the ledger says.\n", "")
 
@@ -169,14 +169,16 @@ EARNED = """
 """
 
 
-async def test_the_migration_adds_what_the_ledger_says(make_database: Callable[[str], Any], tmp_path: Path) -> None:
-    """For learners of before, with XP of several weeks and without any."""
-    url = await make_database("with_learners_of_before")
+async def test_the_migration_computes_totals_and_weeks_from_the_ledger(
+    make_database: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """For existing learners, with XP of several weeks and without any."""
+    url = await make_database("with_existing_learners")
     await run_alembic(alembic.upgrade, url, "8e3a61d0c5f2")
     await run_alembic(alembic.downgrade, url, "-1")
     engine = create_async_engine(url)
     for statement in EARNED.split(";"):
-        await spoil(engine, statement)
+        await execute(engine, statement)
     await engine.dispose()
 
     await run_alembic(alembic.upgrade, url, "head")

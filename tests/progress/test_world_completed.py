@@ -30,7 +30,7 @@ BADGE = sa.table(
 
 
 class Badges:
-    """A feature that subscribes to the event: it stores a row, and then fails if it is told to."""
+    """A feature that subscribes to the event: it stores a row, and then fails if it must."""
 
     is_failing = False
 

@@ -42,7 +42,7 @@ async def put_file(url: str, content: bytes = FILE, **headers: str) -> httpx.Res
 
 
 async def settle(mux: MuxEmulator) -> None:
-    """Wait until Mux has processed its files, and all webhooks are answered."""
+    """Wait until Mux has processed its files, and all webhooks have a response."""
     await asyncio.to_thread(mux.settle)
 
 

@@ -136,7 +136,7 @@ class EmailNotifier:
         try:
             await mailer.send(self._render(purpose, account.email, token))
         except DependencyFailed as error:  # it would fail again
-            log.error("mail not sent", purpose=purpose, user_id=str(account.id), reason=error.detail)  # noqa: TRY400 - the reason says it
+            log.error("mail not sent", purpose=purpose, user_id=str(account.id), reason=error.detail)  # noqa: TRY400 - the reason is enough
             return
         async with self.transactions.begin() as session:
             await EmailTokenRepository(session).remove_others(account.id, purpose, row.hash)

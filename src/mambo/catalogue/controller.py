@@ -29,7 +29,7 @@ class CatalogueController(Controller):
     async def list_worlds(
         self, request: HttpRequest, visitor: NamedDependency[Principal | None], service: Service
     ) -> BytesResponse:
-        """Published courses in order, with one's own progress and locks."""
+        """Published courses in order, with your own progress and locks."""
         return conditional_response(request.scope, await service.get_worlds(visitor), cache_control(visitor))
 
     @fast_get("/worlds/{world_id:uuid}/lessons", responses=etag_response_spec(list[LessonView]) | raises(404))

@@ -305,16 +305,16 @@ def new_id() -> str:
     return uuid_utils.uuid7().hex + secrets.token_hex(6)
 
 
-def newest_first(things: dict[str, Any]) -> list[str]:
-    return sorted(things, reverse=True)
+def newest_first(objects: dict[str, Any]) -> list[str]:
+    return sorted(objects, reverse=True)
 
 
-def find(things: dict[str, T], an_id: str) -> T:
+def find(objects: dict[str, T], an_id: str) -> T:
     if not (an_id.isascii() and an_id.isalnum()):
         raise ClientException("Failed to parse ID")
-    if an_id not in things:
+    if an_id not in objects:
         raise NotFoundException("The requested resource either doesn't exist or you don't have access to it.")
-    return things[an_id]
+    return objects[an_id]
 
 
 def parse_range(content_range: str, received: int) -> tuple[int, int, int]:

@@ -57,7 +57,7 @@ class PostgresCounters:
             await self._one(SWEEP, now=now)
         if row := await self._one(TAKE, key=key, now=now, window=window, limit=limit):
             return CountResult(True, *row)
-        # The row may be gone since the first statement: then the caller can try again at once.
+        # The row may have been deleted since the first statement: then the caller can try again at once.
         count, ends = await self._one(CURRENT, key=key) or (limit, now)
         return CountResult(False, count, ends)
 

@@ -1,1 +1,1 @@
-"""Background work: asks Mux about unfinished uploads, deletes what nothing names, and removes old rows."""
+"""Background work: polls Mux for unfinished uploads, deletes unused files, and removes old rows."""

@@ -1,4 +1,4 @@
-"""Completes lessons, and tells how far a learner is."""
+"""Completes lessons, and reads how far a learner is."""
 
 from datetime import datetime
 from uuid import UUID

@@ -4,10 +4,9 @@ import enum
 
 from msgspec import Struct
 
-from mambo.access.rules import access_of, require_open
+from mambo.access.rules import Visitor, access_of, require_open
 from mambo.errors import Conflict, Invalid
 from mambo.videos.rules import FAILED, VideoStatus
-from mambo.web.principal import Principal
 
 ALREADY_SUBMITTED = "You have sent a video for this boss battle already: wait for the feedback on it."
 
@@ -30,7 +29,7 @@ class Battle(Struct, frozen=True):
     upload_status: VideoStatus | None
 
 
-def require_battle(battle: Battle | None, learner: Principal) -> Battle:
+def require_battle(battle: Battle | None, learner: Visitor) -> Battle:
     """Return the battle if the learner may submit a video for it, or upload one.
 
     Raises:

@@ -57,7 +57,7 @@ TOO_LONG = "It is longer than 10 minutes."
 
 
 class VideoUpdate(Struct, frozen=True):
-    """The known state of a video, or what one report of Mux says of it; what is not known is None."""
+    """The known state of a video, or what one report of Mux contains; what is not known is None."""
 
     status: VideoStatus
     mux_upload_id: str | None = None

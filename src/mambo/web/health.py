@@ -49,7 +49,7 @@ class HealthController(Controller):
 
     @get("/health/ready", responses=raises(503))
     async def ready(self, pool: NamedDependency[Pool]) -> Health:
-        """Check that the process runs and the database answers."""
+        """Check that the process runs and the database responds."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await pool.fetch_one(PING)
