@@ -17,23 +17,9 @@ from mambo.deletions.models import DeletionKind, PendingDeletion
 from mambo.devkit.storage import StorageSettings
 from mambo.maintenance.service import MaintenanceService
 from mambo.users.models import User
-from support.media import ImageClient, make_due, pending_deletions, presign, run_deletions
+from support.media import PLACES, ImageClient, make_due, pending_deletions, place_in, presign, run_deletions
 
 FOREIGN = "https://pictures.example/a.png"
-
-PLACES: dict[str, tuple[str, str]] = {
-    "a course": ("/api/admin/courses/{course}", "thumbnail_url"),
-    "a course's large image": ("/api/admin/courses/{course}", "image_url"),
-    "a lesson": ("/api/admin/lessons/{lesson}", "thumbnail_url"),
-}
-
-
-async def place_in(school: School, place: str) -> tuple[str, str]:
-    """Return the path of a new course or lesson, and its field for an image."""
-    course = await school.world(lessons=1)
-    [lesson] = await school.lessons_of(course)
-    path, field = PLACES[place]
-    return path.format(course=course.id, lesson=lesson.id), field
 
 
 async def test_a_replaced_thumbnail_is_deleted(

@@ -16,7 +16,7 @@ from factories import Caller, School
 from mambo.app import create_app
 from mambo.images.rules import AVATAR_BYTES, EXTENSIONS, THUMBNAIL_BYTES, ImageType
 from mambo.settings import Settings
-from support.media import IMAGES, PNG, SVG, ImageClient, presign
+from support.media import IMAGES, PLACES, PNG, SVG, ImageClient, place_in, presign
 
 FOREIGN = "https://pictures.example/a.png"
 
@@ -33,21 +33,6 @@ async def test_an_uploaded_avatar_is_in_the_profile_and_public(school: School, i
     assert (put.status_code, changed.status_code) == (200, 200)
     assert profile["avatar_url"] == presigned["public_url"]
     assert (image.content, image.headers["content-type"]) == (PNG, "image/png")
-
-
-PLACES: dict[str, tuple[str, str]] = {
-    "a course": ("/api/admin/courses/{course}", "thumbnail_url"),
-    "a course's large image": ("/api/admin/courses/{course}", "image_url"),
-    "a lesson": ("/api/admin/lessons/{lesson}", "thumbnail_url"),
-}
-
-
-async def place_in(school: School, place: str) -> tuple[str, str]:
-    """Return the path of a new course or lesson, and its field for an image."""
-    course = await school.world(lessons=1)
-    [lesson] = await school.lessons_of(course)
-    path, field = PLACES[place]
-    return path.format(course=course.id, lesson=lesson.id), field
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from conftest import TurnableClock
 from factories import School
-from mambo.courses.models import Lesson
+from mambo.courses.models import Lesson, World
 from mambo.game.models import ActivityDay, XpEvent
 from mambo.progress.models import LessonCompletion
 from mambo.progress.repository import CompletionRepository
@@ -22,59 +23,46 @@ from support.quizzes import CORRECT, QUIZ, attempt
 LESSONS = pytest.mark.parametrize("lessons", [1, 2], ids=["the last lesson", "not the last lesson"])
 
 
-async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:
-    """The response has everything that a client shows next."""
-    world = await school.world()
-    level = await school.level(world)
-    first = await school.lesson(level, xp_value=70)
-    second = await school.lesson(level)
-    learner = await school.person()
-
-    response = await complete(learner, first)
-
-    assert response.json() == {
+def expected_completion(course: World, *, lessons: int, next_lesson: Lesson | None, quiz_passed: bool | None) -> Any:
+    """Return the response to a first completion that pays 70 XP, in a course with this many lessons."""
+    return {
         "xp_gained": 70,
         "new_total_xp": 70,
         "leveled_up": False,
         "new_level": 1,
         "newly_completed": True,
         "streak_count": 1,
-        "next_lesson_id": str(second.id),
-        "quiz_passed": None,
+        "next_lesson_id": next_lesson and str(next_lesson.id),
+        "quiz_passed": quiz_passed,
         "world": {
-            "id": str(world.id),
-            "lesson_count": 2,
+            "id": str(course.id),
+            "lesson_count": lessons,
             "completed_count": 1,
-            "progress_percentage": 50.0,
-            "is_complete": False,
+            "progress_percentage": 100.0 / lessons,
+            "is_complete": lessons == 1,
         },
     }
+
+
+async def test_a_first_completion_pays_the_lessons_xp(school: School) -> None:
+    """The response has everything that a client shows next."""
+    course = await school.world()
+    level = await school.level(course)
+    first = await school.lesson(level, xp_value=70)
+    second = await school.lesson(level)
+
+    response = await complete(await school.person(), first)
+
+    assert response.json() == expected_completion(course, lessons=2, next_lesson=second, quiz_passed=None)
 
 
 async def test_the_completion_of_the_last_lesson_has_the_same_fields(school: School) -> None:
-    world = await school.world()
-    lesson = await school.lesson(await school.level(world), xp_value=70, content_json={"quiz": QUIZ})
-    learner = await school.person()
+    course = await school.world()
+    lesson = await school.lesson(await school.level(course), xp_value=70, content_json={"quiz": QUIZ})
 
-    response = await complete(learner, lesson)
+    response = await complete(await school.person(), lesson)
 
-    assert response.json() == {
-        "xp_gained": 70,
-        "new_total_xp": 70,
-        "leveled_up": False,
-        "new_level": 1,
-        "newly_completed": True,
-        "streak_count": 1,
-        "next_lesson_id": None,
-        "quiz_passed": False,
-        "world": {
-            "id": str(world.id),
-            "lesson_count": 1,
-            "completed_count": 1,
-            "progress_percentage": 100.0,
-            "is_complete": True,
-        },
-    }
+    assert response.json() == expected_completion(course, lessons=1, next_lesson=None, quiz_passed=False)
 
 
 @LESSONS
@@ -141,7 +129,7 @@ async def test_a_quiz_a_completion_and_the_deletion_of_a_course_do_not_deadlock(
     learner = await school.person()
     async with school.sessions() as deleting, deleting.begin():
         await deleting.execute(sa.select(Lesson.id).where(Lesson.id == first.id).with_for_update())
-        answering = asyncio.create_task(attempt(learner, first, CORRECT))
+        passing = asyncio.create_task(attempt(learner, first, CORRECT))
         await wait_for_waiters(school, 1)
         completing = asyncio.create_task(complete(learner, second))
         await wait_for_waiters(school, 2)
@@ -149,7 +137,7 @@ async def test_a_quiz_a_completion_and_the_deletion_of_a_course_do_not_deadlock(
         free = sa.select(Lesson.id).where(Lesson.id == second.id).with_for_update(nowait=True)
 
         assert await deleting.scalar(free) == second.id
-    assert [(await answering).status_code, (await completing).status_code] == [200, 200]
+    assert [(await passing).status_code, (await completing).status_code] == [200, 200]
 
 
 @LESSONS

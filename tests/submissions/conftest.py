@@ -1,16 +1,4 @@
 """These tests run against the app with image storage and videos."""
 
-import pytest
-from litestar import Litestar
-
-from mambo.settings import Settings
-
-
-@pytest.fixture(scope="session")
-def settings(media_settings: Settings) -> Settings:
-    return media_settings
-
-
-@pytest.fixture(scope="session")
-def app(media_app: Litestar) -> Litestar:
-    return media_app
+from support.media_app import app as app
+from support.media_app import settings as settings

@@ -38,6 +38,12 @@ ORIGIN = "https://app.mambo.example"
 MUX_SECRET = "a-secret-that-only-mux-and-we-know"
 OLD_MUX_SECRET = "the-secret-before-that-one"
 TOKEN = ("mux-token-id", "mux-token-secret")
+# Where an image can be set: the path of the object, and the field.
+PLACES: dict[str, tuple[str, str]] = {
+    "a course": ("/api/admin/courses/{course}", "thumbnail_url"),
+    "a course's large image": ("/api/admin/courses/{course}", "image_url"),
+    "a lesson": ("/api/admin/lessons/{lesson}", "thumbnail_url"),
+}
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
@@ -214,3 +220,11 @@ async def make_due(school: School, *names: str, locked_until: datetime | None = 
             .where(PendingDeletion.name.in_(names))
             .values(due_at=sa.func.now(), queued_at=None, locked_until=locked_until)
         )
+
+
+async def place_in(school: School, place: str) -> tuple[str, str]:
+    """Return the path of a new course or lesson, and its field for an image."""
+    course = await school.world(lessons=1)
+    [lesson] = await school.lessons_of(course)
+    path, field = PLACES[place]
+    return path.format(course=course.id, lesson=lesson.id), field
