@@ -16,6 +16,7 @@ from mambo.errors import Unavailable
 from mambo.jobs import Handler, Retries, Schedule, get_failed, prune_log, retry_failed, running, worker
 
 CONNECTIONS = "FROM pg_stat_activity WHERE application_name = 'mambo jobs'"
+AT_REST = "AND state = 'idle' AND state_change < now() - interval '1 second'"
 DELAYS = "SELECT EXTRACT(epoch FROM execute_after - updated)::integer FROM jobs.queue"
 
 
@@ -317,7 +318,9 @@ async def test_a_worker_whose_connection_is_lost_makes_another(
     schedules = [Schedule("yearly", "0 0 1 1 *", asyncio.Event().wait)]  # without any, PgQueuer polls each second
     await queue.add("ana")
     async with running(queue.url, [recorder.handler()], schedules, poll_seconds=FOR_EVER):
-        await queue.wait_until_empty()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await queue.fetch(f"SELECT pid {CONNECTIONS} {AT_REST}"):
+                pass
         assert await queue.fetch(f"SELECT pg_terminate_backend(pid) {CONNECTIONS}") == [(True,)]
         await queue.add("ben")
         await recorder.wait(2)
