@@ -94,7 +94,7 @@ async def test_a_lesson_has_all_its_fields(school: School) -> None:
 
     response = await ana.get(f"/api/courses/lessons/{lesson.id}")
 
-    expected = SECRET | {
+    expected: dict[str, Any] = SECRET | {
         "id": str(lesson.id),
         "world_id": str(world.id),
         "level_id": str(level.id),
