@@ -87,7 +87,7 @@ SELECT uuidv7(), id, 'bench', '192.0.2.0/24', now(), now() + interval '90 days'
 FROM users, generate_series(1, 5) WHERE role <> 'user'
 UNION ALL
 SELECT uuidv7(), id, 'Firefox on Linux', '192.0.2.0/24', now() - interval '1 day', now() + interval '90 days'
-FROM users, generate_series(1, 4);
+FROM numbered_user, generate_series(1, CASE WHEN n <= current_setting('bench.learners')::integer THEN 4 ELSE 1 END);
 
 -- Progress
 

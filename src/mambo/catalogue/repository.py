@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from mambo.comments.models import Comment
 from mambo.courses.models import CatalogueRevision, CourseRevision, Difficulty, Lesson, World, in_course_order
 from mambo.courses.repository import LESSON_COUNT
+from mambo.courses.schemas import LessonFields
 from mambo.database.pool import Pool, Read
 from mambo.database.statements import Statement, param
 from mambo.progress.models import LessonCompletion
@@ -37,23 +38,10 @@ class WorldRow(Struct, frozen=True, gc=False):
     lesson_count: int
 
 
-class LessonRow(Struct, frozen=True, gc=False):
+class LessonRow(LessonFields, gc=False):
     """A lesson as it is stored, without its content."""
 
-    id: UUID
-    level_id: UUID
-    title: str
-    description: str | None
     video_url: str | None
-    xp_value: int
-    order_index: int
-    week_number: int | None
-    day_number: int | None
-    is_boss_battle: bool
-    duration_minutes: int | None
-    thumbnail_url: str | None
-    mux_playback_id: str | None
-    mux_asset_id: str | None
     duration_seconds: float | None
 
 

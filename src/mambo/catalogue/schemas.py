@@ -4,7 +4,7 @@ from uuid import UUID
 
 from mambo.comments.schemas import CommentView
 from mambo.courses.models import Difficulty
-from mambo.courses.schemas import LessonContent
+from mambo.courses.schemas import LessonContent, LessonFields
 from mambo.web.schemas import Output
 
 
@@ -24,26 +24,13 @@ class WorldView(Output):
     is_locked: bool
 
 
-class LessonView(Output):
+class LessonView(LessonFields):
     """A lesson in a list. A locked one shows neither content nor video."""
 
-    id: UUID
-    title: str
-    description: str | None
     video_url: str
-    xp_value: int
-    order_index: int
-    week_number: int | None
-    day_number: int | None
-    level_id: UUID
     is_completed: bool
     is_locked: bool
-    is_boss_battle: bool
-    duration_minutes: int | None
-    thumbnail_url: str | None
     content_json: LessonContent | None
-    mux_playback_id: str | None
-    mux_asset_id: str | None
 
 
 class LessonDetail(LessonView):

@@ -191,7 +191,7 @@ class LevelOut(Output):
 
 
 class LessonFields(Output):
-    """The fields that have the same value in the table and in every response about a lesson."""
+    """The fields of a lesson that have the same name and type in its table, in the catalogue and in every response."""
 
     id: UUID
     level_id: UUID
