@@ -16,9 +16,12 @@ from mambo.app import create_app
 from mambo.game.models import ActivityDay, WeeklyXp, XpEvent
 from mambo.progress.events import WorldCompleted
 from mambo.progress.models import LessonCompletion
+from mambo.progress.repository import CompletionRepository
 from mambo.settings import Settings
 from mambo.submissions.models import Submission
+from mambo.users.repository import ProfileRepository
 from support.catalogue import complete
+from support.locks import wait_for_waiters
 from support.submissions import create_submission, grade
 
 BADGE = sa.table(
@@ -87,6 +90,22 @@ async def test_the_last_lesson_of_a_world_raises_the_event_and_no_other(
     assert seen == [0, 0, 1, 1]
     assert await get_badges(school) == [(ana.user_id, world.id)]
     assert await school.scalar(sa.select(BADGE.c.at)) == clock()
+
+
+async def test_a_completion_that_waited_for_that_of_the_last_lesson_but_one_raises_it(
+    school: School, app_with_badges: Litestar, clock: TurnableClock
+) -> None:
+    """It counts the lessons that are stored when it gets the lock of the profile, and not those before."""
+    learner = calling(app_with_badges, await school.person())
+    first, second = await school.lessons_of(await school.world(lessons=2))
+    async with school.sessions() as holder, holder.begin():
+        await ProfileRepository(holder).lock(learner.user_id)
+        completing = asyncio.create_task(complete(learner, second))
+        await wait_for_waiters(school, 1)
+        await CompletionRepository(holder).add_once(learner.user_id, first.id, clock())
+
+    assert (await completing).json()["world"]["is_complete"] is True
+    assert len(await get_badges(school)) == 1
 
 
 async def test_fifty_concurrent_completions_of_the_last_lessons_raise_it_once(
