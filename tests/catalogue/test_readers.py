@@ -55,7 +55,7 @@ READERS = ["staff", "subscriber", "learner", "visitor"]
 async def test_a_lesson_encoded_for_one_kind_of_reader_never_reaches_another(
     school: School, worker: Litestar, visitor: httpx.AsyncClient, order: list[str]
 ) -> None:
-    """Staff see the correct options of a quiz, subscribers the quiz, and others no content, whoever reads first."""
+    """Staff see the correct options of a quiz, subscribers the quiz, and others no content, in any order of reading."""
     world = await school.world(is_free=False)
     lesson = await school.lesson(await school.level(world), content_json={"quiz": QUIZ}, **PAID)
     readers: dict[str, Caller | httpx.AsyncClient] = {

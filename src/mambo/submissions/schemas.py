@@ -65,7 +65,7 @@ class Learner(Output):
     level: int
 
 
-class Place(Output):
+class Reference(Output):
     """The lesson or the course of a submission."""
 
     id: UUID
@@ -76,8 +76,8 @@ class QueuedSubmission(SubmissionView):
     """A submission as staff sees it."""
 
     learner: Learner
-    lesson: Place
-    world: Place
+    lesson: Reference
+    world: Reference
     reviewer_name: str | None
 
 
@@ -133,8 +133,8 @@ def queued_fields_of(row: QueueRow) -> dict[str, Any]:
     """Return the fields of a `QueuedSubmission`."""
     return fields_of(row) | {
         "learner": Learner(id=row.user_id, name=row.learner_name, avatar_url=row.avatar_url, level=row.level),
-        "lesson": Place(id=row.lesson_id, title=row.lesson_title),
-        "world": Place(id=row.world_id, title=row.world_title),
+        "lesson": Reference(id=row.lesson_id, title=row.lesson_title),
+        "world": Reference(id=row.world_id, title=row.world_title),
         "reviewer_name": row.reviewer_name,
     }
 

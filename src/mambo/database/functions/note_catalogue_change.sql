@@ -2,8 +2,8 @@
 -- unique. A lesson that moves changes both of its courses.
 --
 -- The triggers are deferred to the commit. The row of catalogue_revision is then the last row that the transaction waits
--- for, so there is no deadlock on it. Whoever writes to course_revision holds it, so there is none on those rows either,
--- in whatever order two transactions changed the same courses.
+-- for, so there is no deadlock on it. A transaction that writes to course_revision holds that row, so there is none on
+-- those rows either, in whatever order two transactions changed the same courses.
 CREATE FUNCTION note_catalogue_change() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
 DECLARE
     new_revision bigint := pg_current_xact_id()::text::bigint;
